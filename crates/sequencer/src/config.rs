@@ -1,0 +1,65 @@
+//! How one heart is set up.
+
+use serde::{Deserialize, Serialize};
+use types::{BlockNumber, Committee, MemberId, Millis};
+
+use crate::Timetable;
+
+/// How one heart is set up. The same configuration, heads, memory and events make the same effects.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Config {
+    /// When slots are.
+    pub timetable: Timetable,
+    /// Who agrees.
+    pub agreement: AgreementConfig,
+    /// May this sequencer lead from the start, or only after [`crate::Event::Start`]? One that never leads is a follower.
+    pub active: bool,
+    /// How long to wait before a failed call is made again.
+    pub backoff: Backoff,
+}
+
+/// Who may lead a slot, and when a payload is decided.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum AgreementConfig {
+    /// One sequencer decides alone.
+    Solo,
+    /// Of a highly available set the conductor elects one, whose payloads are decided once the conductor holds them.
+    Conductor,
+    /// Members propose in turn; a quorum decides.
+    Committee {
+        /// Who agrees.
+        committee: Committee,
+        /// Our own place; `None` follows without a vote.
+        me: Option<MemberId>,
+        /// The block that the committee began on. It alone needs no certificate.
+        began: BlockNumber,
+        /// How often our messages of an undecided slot are sent again.
+        resend: Millis,
+    },
+}
+
+/// Waiting times between attempts: doubling from the first up to the longest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Backoff {
+    /// Before the second attempt. Zero counts as 1 ms.
+    pub first: Millis,
+    /// Longest wait.
+    pub longest: Millis,
+}
+
+impl Default for Backoff {
+    /// 25 ms, doubling up to 2 s.
+    fn default() -> Self {
+        Self { first: Millis::new(25), longest: Millis::new(2_000) }
+    }
+}
+
+impl Backoff {
+    /// How long to wait after this many failures in a row, at least 1 ms.
+    pub fn wait(&self, failures: u32) -> Millis {
+        const DOUBLINGS_MAX: u32 = 32;
+        let doublings = failures.saturating_sub(1).min(DOUBLINGS_MAX);
+        let wait = self.first.max(Millis::new(1)).times(1 << doublings);
+        wait.min(self.longest.max(Millis::new(1)))
+    }
+}

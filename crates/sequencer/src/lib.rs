@@ -1,0 +1,25 @@
+//! The heart: decides what a sequencer does next. Pure.
+//!
+//! ```text
+//!            ┌────────────────────────── driver ──────────────────────────┐
+//!   events   │  clock · backend · conductor · gossip · log · operator      │
+//!  ─────────►│                                                             │
+//!            │   step(now, event) ─────► effects, performed in order ──┐   │
+//!            │        ▲                                                │   │
+//!            │        └──────── answers come back as events ◄──────────┘   │
+//!            └────────────────────────────────────────────────────────────┘
+//! ```
+
+mod config;
+mod effect;
+mod event;
+mod memory;
+mod sequencer;
+mod timetable;
+
+pub use config::{AgreementConfig, Backoff, Config};
+pub use effect::{Call, Effect, Effects, HaltReason, Offence, Record};
+pub use event::{Event, Peer, QueryId, Role};
+pub use memory::Memory;
+pub use sequencer::{PARKED_MAX, Sequencer, Standing};
+pub use timetable::{SLOT_MAX, SLOT_MIN, Stamp, Timetable, TimetableConfig, TimetableFault};
