@@ -3,6 +3,8 @@
 use starknet_types_core::felt::Felt;
 use starknet_types_core::hash::StarkHash;
 
+use crate::pedersen;
+
 /// Batches at most this long are hashed by one call; longer ones are halved and offered to [`Join`]. Long enough that the
 /// inversions of a Pedersen batch are well shared, short enough to spread a small block over two cores.
 const PAIRS_PER_TASK: usize = 64;
@@ -30,7 +32,13 @@ pub struct Poseidon;
 
 impl NodeHash for Pedersen {
     fn pair(left: &Felt, right: &Felt) -> Felt {
-        starknet_types_core::hash::Pedersen::hash(left, right)
+        let mut hash = [Felt::ZERO];
+        Self::pairs(&[(*left, *right)], &mut hash);
+        hash[0]
+    }
+
+    fn pairs(pairs: &[(Felt, Felt)], out: &mut [Felt]) {
+        pedersen::hash_all(pairs, out);
     }
 }
 

@@ -35,6 +35,7 @@
 mod hash;
 mod node;
 mod path;
+mod pedersen;
 mod proof;
 mod state;
 mod update;

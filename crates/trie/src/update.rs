@@ -133,9 +133,9 @@ pub(crate) fn plan<H: NodeHash, S: NodeStore>(
 ) -> Result<Plan<H>, TrieError<S::Error>> {
     let changes = sorted(height, changes)?;
     let mut planner = Planner { height, store, drafts: Vec::new() };
-    let sub = if root == Felt::ZERO { Sub::Empty } else { Sub::Stored(root) };
-    let after = planner.apply(sub, 0, &changes)?;
-    let root = planner.settled(after).unwrap_or(Child::Known(Felt::ZERO));
+    let before = if root == Felt::ZERO { Old::Empty } else { Old::Stored(root) };
+    let after = planner.apply(before, 0, &changes)?;
+    let root = planner.settled(after);
     Ok(Plan { drafts: planner.drafts, root, hash: PhantomData })
 }
 
@@ -160,20 +160,28 @@ fn sorted<E>(height: u8, changes: &[(Felt, Felt)]) -> Result<Vec<Change>, TrieEr
     Ok(sorted)
 }
 
-/// A sub-trie while the batch is applied. Edges stay out of the drafts until their parent is known, because they may still grow
-/// upwards.
+/// A sub-trie before the batch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Sub {
+enum Old {
     Empty,
-    /// A sub-trie as it is in the store (or a leaf, at the bottom), by its hash. Not read yet.
+    /// As it is in the store (or a leaf, at the bottom), by its hash. Not read yet.
     Stored(Felt),
-    /// A new binary node.
-    Drafted(usize),
-    /// A new edge; its child is no edge.
+    /// The lower part of a stored edge that a change has forked.
     Edge {
         path: Path,
-        child: Child,
+        child: Felt,
     },
+}
+
+/// A sub-trie after the batch. Edges stay out of the drafts until their parent is known, because they may still grow upwards.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Sub {
+    /// Something the batch did not make, or a leaf.
+    Is(Old),
+    /// A new binary node, by its place in the drafts.
+    Binary(usize),
+    /// A new edge; its child is no edge.
+    Edge { path: Path, child: Child },
 }
 
 struct Planner<'a, S> {
@@ -183,140 +191,117 @@ struct Planner<'a, S> {
 }
 
 impl<S: NodeStore> Planner<'_, S> {
-    /// The sub-trie at `depth` after `changes`, all of which lie in it. Comes back as the same `Stored` when nothing changed.
-    fn apply(&mut self, sub: Sub, depth: u8, changes: &[Change]) -> Result<Sub, TrieError<S::Error>> {
-        let [first, rest @ ..] = changes else { return Ok(sub) };
+    /// The sub-trie at `depth` after `changes`, all of which lie in it. Comes back as it was when nothing changed.
+    fn apply(&mut self, old: Old, depth: u8, changes: &[Change]) -> Result<Sub, TrieError<S::Error>> {
+        let Some((_, value)) = changes.first() else { return Ok(Sub::Is(old)) };
         if depth == self.height {
-            return Ok(if first.1 == Felt::ZERO { Sub::Empty } else { Sub::Stored(first.1) });
+            return Ok(Sub::Is(if *value == Felt::ZERO { Old::Empty } else { Old::Stored(*value) }));
         }
-        match sub {
-            Sub::Empty => self.grow(depth, changes),
-            Sub::Stored(hash) => match self.read(hash, depth)? {
-                Node::Binary { left, right } => self.apply_below(sub, depth, [left, right].map(Sub::Stored), changes),
-                Node::Edge { path, child } => {
-                    let last = rest.last().unwrap_or(first);
-                    self.apply_to_edge(sub, depth, (path, Child::Known(child)), [first, last], changes)
-                }
+        match old {
+            Old::Empty => Ok(self.grow(depth, changes)),
+            Old::Edge { path, child } => self.apply_to_edge(old, depth, (path, child), changes),
+            Old::Stored(hash) => match self.read(hash, depth)? {
+                Node::Binary { left, right } => self.apply_below(old, depth, [left, right].map(Old::Stored), changes),
+                Node::Edge { path, child } => self.apply_to_edge(old, depth, (path, child), changes),
             },
-            Sub::Edge { path, child } => {
-                let last = rest.last().unwrap_or(first);
-                self.apply_to_edge(sub, depth, (path, child), [first, last], changes)
-            }
-            Sub::Drafted(_) => unreachable!("changes are sorted: a sub-trie is drafted after its last change"),
         }
     }
 
     /// An edge under changes: either all run along it, or it forks where the first one leaves.
     fn apply_to_edge(
         &mut self,
-        sub: Sub,
+        old: Old,
         depth: u8,
-        (path, child): (Path, Child),
-        ends: [&Change; 2],
+        (path, child): (Path, Felt),
         changes: &[Change],
     ) -> Result<Sub, TrieError<S::Error>> {
-        // Sorted keys: whatever first and last share with the edge, all between them share too.
-        let [first, last] = ends.map(|(key, _)| key.skip(depth).shared_with(&path));
-        let shared = first.min(last);
+        // Sorted keys: whatever the first and the last share with the edge, all between them share too.
+        let shared_by = |change: Option<&Change>| change.map_or(0, |(key, _)| key.skip(depth).shared_with(&path));
+        let shared = shared_by(changes.first()).min(shared_by(changes.last()));
+        let end = depth + shared;
         if shared == path.len() {
-            let Child::Known(hash) = child else { unreachable!("only edges of the store run down to a change") };
-            let below = self.apply(Sub::Stored(hash), depth + shared, changes)?;
-            return if below == Sub::Stored(hash) { Ok(sub) } else { self.under(path, below, depth + shared) };
+            let below = self.apply(Old::Stored(child), end, changes)?;
+            return if below == Sub::Is(Old::Stored(child)) { Ok(Sub::Is(old)) } else { self.under(path, below, end) };
         }
-        let fork = depth + shared;
-        let remainder = path.skip(shared + 1);
-        let old = if remainder.is_empty() {
-            match child {
-                Child::Known(hash) => Sub::Stored(hash),
-                Child::New(place) => Sub::Drafted(place),
-            }
-        } else {
-            Sub::Edge { path: remainder, child }
-        };
-        let sides = if path.bit(shared) { [Sub::Empty, old] } else { [old, Sub::Empty] };
-        let forked = self.apply_below(Sub::Edge { path: path.skip(shared), child }, fork, sides, changes)?;
-        if forked == (Sub::Edge { path: path.skip(shared), child }) {
-            return Ok(sub);
-        }
-        self.under(path.first(shared), forked, fork)
+        let lower = path.skip(shared + 1);
+        let lower = if lower.is_empty() { Old::Stored(child) } else { Old::Edge { path: lower, child } };
+        let sides = if path.bit(shared) { [Old::Empty, lower] } else { [lower, Old::Empty] };
+        let before = Old::Edge { path: path.skip(shared), child };
+        let forked = self.apply_below(before, end, sides, changes)?;
+        if forked == Sub::Is(before) { Ok(Sub::Is(old)) } else { self.under(path.first(shared), forked, end) }
     }
 
     /// Applies changes to both children of a node at `depth` and joins what comes back.
     fn apply_below(
         &mut self,
-        sub: Sub,
+        old: Old,
         depth: u8,
-        sides: [Sub; 2],
+        sides: [Old; 2],
         changes: &[Change],
     ) -> Result<Sub, TrieError<S::Error>> {
         let middle = changes.partition_point(|(key, _)| !key.bit(depth));
         let (lefts, rights) = changes.split_at(middle);
         let left = self.apply(sides[0], depth + 1, lefts)?;
         let right = self.apply(sides[1], depth + 1, rights)?;
-        if [left, right] == sides {
-            return Ok(sub);
-        }
-        match (self.settled_unless_lonely(left, right), left, right) {
-            (Some([left, right]), ..) => Ok(Sub::Drafted(self.draft(Shape::Binary { left, right }))),
-            (None, Sub::Empty, lonely) => self.under(Path::of_bit(true), lonely, depth + 1),
-            (None, lonely, _) => self.under(Path::of_bit(false), lonely, depth + 1),
+        match [left, right] {
+            same if same == sides.map(Sub::Is) => Ok(Sub::Is(old)),
+            [Sub::Is(Old::Empty), lonely] => self.under(Path::of_bit(true), lonely, depth + 1),
+            [lonely, Sub::Is(Old::Empty)] => self.under(Path::of_bit(false), lonely, depth + 1),
+            both => Ok(Sub::Binary(self.binary(both))),
         }
     }
 
     /// A new sub-trie at `depth` out of changes alone.
-    fn grow(&mut self, depth: u8, changes: &[Change]) -> Result<Sub, TrieError<S::Error>> {
+    fn grow(&mut self, depth: u8, changes: &[Change]) -> Sub {
         let live: Vec<Change> = changes.iter().filter(|(_, value)| *value != Felt::ZERO).copied().collect();
-        Ok(self.grown(depth, &live))
+        self.grow_live(depth, &live)
     }
 
-    fn grown(&mut self, depth: u8, live: &[Change]) -> Sub {
-        let (Some((first, value)), Some((last, _))) = (live.first(), live.last()) else { return Sub::Empty };
-        let (first, last) = (first.skip(depth), last.skip(depth));
-        if live.len() == 1 {
-            return edge_or(first, Child::Known(*value));
-        }
-        let shared = first.shared_with(&last);
+    fn grow_live(&mut self, depth: u8, live: &[Change]) -> Sub {
+        let [(first, value), rest @ ..] = live else { return Sub::Is(Old::Empty) };
+        let first = first.skip(depth);
+        let Some((last, _)) = rest.last() else { return edge_or(first, Child::Known(*value)) };
+        let shared = first.shared_with(&last.skip(depth));
         let fork = depth + shared;
         let middle = live.partition_point(|(key, _)| !key.bit(fork));
-        let left = self.grown(fork + 1, &live[..middle]);
-        let right = self.grown(fork + 1, &live[middle..]);
-        let [left, right] =
-            self.settled_unless_lonely(left, right).expect("the first and the last key part at the fork");
-        let place = self.draft(Shape::Binary { left, right });
+        let left = self.grow_live(fork + 1, &live[..middle]);
+        let right = self.grow_live(fork + 1, &live[middle..]);
+        let place = self.binary([left, right]);
         edge_or(first.first(shared), Child::New(place))
     }
 
     /// `sub`, which stands at `depth`, hung under `path`: edges in a row become one.
     fn under(&mut self, path: Path, sub: Sub, depth: u8) -> Result<Sub, TrieError<S::Error>> {
         Ok(match sub {
-            Sub::Empty => Sub::Empty,
-            Sub::Drafted(place) => edge_or(path, Child::New(place)),
+            _ if path.is_empty() => sub,
+            Sub::Is(Old::Empty) => sub,
+            Sub::Binary(place) => edge_or(path, Child::New(place)),
             Sub::Edge { path: below, child } => edge_or(path.then(&below), child),
-            Sub::Stored(_) if path.is_empty() => sub,
-            Sub::Stored(leaf) if depth == self.height => edge_or(path, Child::Known(leaf)),
-            Sub::Stored(hash) => match self.read(hash, depth)? {
+            Sub::Is(Old::Edge { path: below, child }) => edge_or(path.then(&below), Child::Known(child)),
+            Sub::Is(Old::Stored(leaf)) if depth == self.height => edge_or(path, Child::Known(leaf)),
+            Sub::Is(Old::Stored(hash)) => match self.read(hash, depth)? {
                 Node::Binary { .. } => edge_or(path, Child::Known(hash)),
                 Node::Edge { path: below, child } => edge_or(path.then(&below), Child::Known(child)),
             },
         })
     }
 
-    /// Both sides as children of a binary node; `None` when one of them is empty.
-    fn settled_unless_lonely(&mut self, left: Sub, right: Sub) -> Option<[Child; 2]> {
-        if left == Sub::Empty || right == Sub::Empty {
-            return None;
-        }
-        Some([self.settled(left)?, self.settled(right)?])
+    /// A new binary node over two sub-tries, neither of them empty; its place in the drafts.
+    fn binary(&mut self, sides: [Sub; 2]) -> usize {
+        let [left, right] = sides.map(|side| self.settled(side));
+        self.draft(Shape::Binary { left, right })
     }
 
-    /// `sub` as a child: nothing above will change it any more.
-    fn settled(&mut self, sub: Sub) -> Option<Child> {
-        match sub {
-            Sub::Empty => None,
-            Sub::Stored(hash) => Some(Child::Known(hash)),
-            Sub::Drafted(place) => Some(Child::New(place)),
-            Sub::Edge { path, child } => Some(Child::New(self.draft(Shape::Edge { path, child }))),
-        }
+    /// `sub` as a child (or root): nothing above will change it any more. Empty is zero.
+    fn settled(&mut self, sub: Sub) -> Child {
+        let edge = match sub {
+            Sub::Is(Old::Empty) => return Child::Known(Felt::ZERO),
+            Sub::Is(Old::Stored(hash)) => return Child::Known(hash),
+            Sub::Binary(place) => return Child::New(place),
+            Sub::Is(Old::Edge { path, child }) => Shape::Edge { path, child: Child::Known(child) },
+            Sub::Edge { path, child } => Shape::Edge { path, child },
+        };
+        Child::New(self.draft(edge))
     }
 
     fn draft(&mut self, shape: Shape) -> usize {
@@ -352,7 +337,7 @@ pub(crate) fn read<S: NodeStore>(height: u8, store: &S, hash: Felt, depth: u8) -
 fn edge_or(path: Path, child: Child) -> Sub {
     match child {
         _ if !path.is_empty() => Sub::Edge { path, child },
-        Child::Known(hash) => Sub::Stored(hash),
-        Child::New(place) => Sub::Drafted(place),
+        Child::Known(hash) => Sub::Is(Old::Stored(hash)),
+        Child::New(place) => Sub::Binary(place),
     }
 }
