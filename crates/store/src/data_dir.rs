@@ -403,3 +403,6 @@ fn sort_io(path: &Path, source: io::Error, doing: Doing) -> OpenError {
         (_, Doing::Writing) => OpenError::Io { path, source },
     }
 }
+
+#[cfg(test)]
+mod tests;

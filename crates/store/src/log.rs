@@ -187,7 +187,7 @@ impl LogError {
     }
 }
 
-/// Why a record was not made durable. It may be taken as not written.
+/// Why a record was not made durable. It is not in the log now; after a crash it may yet be found at the very end.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum AppendError {
     /// Too many bytes wait for the disk: try again when some are written.
@@ -376,7 +376,7 @@ impl Log {
     /// Durable records from `position` (or the first one after it, when it is one that [`Record::next`] named) to the end of the
     /// log as it is when the iterator gets there.
     pub fn records(&self, position: Position) -> Records {
-        Records { shared: Arc::clone(&self.shared), position: position.max(self.start()), window: None, failed: false }
+        Shared::records(&self.shared, position)
     }
 
     /// Where the first record begins, if there is one.
@@ -742,6 +742,10 @@ impl Shared {
             }
             answer.answered.wait(&mut result);
         }
+    }
+
+    fn records(self: &Arc<Self>, position: Position) -> Records {
+        Records { shared: Arc::clone(self), position: position.max(self.start()), window: None, failed: false }
     }
 
     fn start(&self) -> Position {

@@ -384,3 +384,6 @@ fn sort_error(path: &Path, error: &fjall::Error, opening: bool) -> TablesError {
         TablesError::Failed { path, reason }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -255,6 +255,13 @@ impl Writer {
         }
     }
 
+    #[cfg(test)]
+    pub(super) fn seal_for_test(&mut self) {
+        if self.unsealed {
+            self.seal();
+        }
+    }
+
     pub(super) fn close(&mut self) {
         if self.unsealed {
             self.seal();
@@ -376,12 +383,15 @@ impl Writer {
     }
 
     /// Lack of space is survived by removing the half-written bytes; anything else is not.
+    ///
+    /// The removal is synced: a segment must not be found longer than it was when the next one began.
     fn write_failed(&self, error: &io::Error, offset: u64) -> AppendError {
         if !is_full(error) {
             return self.poison("write", error);
         }
-        if let Err(error) = self.segment.file.set_len(offset) {
-            return self.poison("truncation after a write without space", &error);
+        let file = &self.segment.file;
+        if let Err(error) = file.set_len(offset).and_then(|()| file.sync()) {
+            return self.poison("removal of a write without space", &error);
         }
         self.set_health(LogHealth::DiskFull);
         AppendError::DiskFull
