@@ -80,6 +80,7 @@ pub enum Effect {
 
 /// What must outlive the process. [`crate::Memory`] folds records into what [`crate::Sequencer::recover`] needs.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[expect(clippy::large_enum_variant, reason = "a few a slot, each on its way to the disk")]
 pub enum Record {
     /// A decided payload of our own, before anyone hears of it.
     Payload(Payload),

@@ -10,16 +10,25 @@
 //!            └────────────────────────────────────────────────────────────┘
 //! ```
 
+mod agreement;
+mod attempt;
+mod build;
+mod catch_up;
 mod config;
 mod effect;
 mod event;
 mod memory;
+mod mutants;
+mod publication;
 mod sequencer;
 mod timetable;
 
+pub use catch_up::PARKED_MAX;
 pub use config::{AgreementConfig, Backoff, Config};
 pub use effect::{Call, Effect, Effects, HaltReason, Offence, Record};
 pub use event::{Event, Peer, QueryId, Role};
 pub use memory::Memory;
-pub use sequencer::{PARKED_MAX, Sequencer, Standing};
+#[cfg(feature = "mutants")]
+pub use mutants::Mutant;
+pub use sequencer::{Sequencer, Standing};
 pub use timetable::{SLOT_MAX, SLOT_MIN, Stamp, Timetable, TimetableConfig, TimetableFault};

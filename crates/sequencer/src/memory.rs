@@ -1,7 +1,7 @@
 //! What the heart remembers across restarts.
 
 use serde::{Deserialize, Serialize};
-use types::{BlockHash, Certificate, Payload, Stage, Vow};
+use types::{Certificate, Payload, Vow};
 
 use crate::Record;
 
@@ -38,29 +38,9 @@ impl Memory {
         self.forget_unnamed();
     }
 
-    /// The few records that say all that is remembered, in order: what a log may keep of itself when it is shortened.
-    pub fn records(&self) -> Vec<Record> {
-        let mut records: Vec<Record> = self.decided.iter().cloned().map(Record::Payload).collect();
-        records.extend(self.certificate.iter().cloned().map(Record::Certificate));
-        if let Some(lock) = &self.lock {
-            let vow = Vow { stage: Stage::Attest, ..lock.vow };
-            records.push(Record::Vow { vow, payload: self.payload(vow.block.hash).cloned(), lock: Some(lock.clone()) });
-        }
-        if let Some(vow) = self.vow {
-            records.push(Record::Vow { vow, payload: self.payload(vow.block.hash).cloned(), lock: None });
-        }
-        if let Some(certificate) = &self.certificate
-            && let Some(payload) = self.payload(certificate.vow.block.hash)
-        {
-            let vow = self.vow.unwrap_or(certificate.vow);
-            records.push(Record::Vow { vow, payload: Some(payload.clone()), lock: None });
-        }
-        records
-    }
-
-    /// A payload that something remembered names.
-    pub(crate) fn payload(&self, hash: BlockHash) -> Option<&Payload> {
-        self.payloads.iter().find(|payload| payload.block.hash == hash)
+    /// The payloads that something remembered names.
+    pub(crate) fn payloads(&self) -> &[Payload] {
+        &self.payloads
     }
 
     fn forget_unnamed(&mut self) {

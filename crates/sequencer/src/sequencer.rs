@@ -1,60 +1,44 @@
-//! The loop's one decision-maker.
+//! The loop's one decision-maker: hears an event, then does all that this and the time allow.
 
 use serde::{Deserialize, Serialize};
-use types::{BlockRef, Heads, Timestamp};
+use types::{
+    Announcement, Attributes, BlockHash, BlockRef, BuildId, Certificate, Failure, Heads, Payload, Slot, Timestamp,
+    Verdict,
+};
 
-use crate::{Config, Effects, Event, HaltReason, Memory};
-
-/// Most decided payloads that wait for those below them, and most heights asked for at once.
-pub const PARKED_MAX: u64 = 32;
+use crate::agreement::{Agreement, Council, Scene, Solo, Told};
+use crate::attempt::Attempt;
+use crate::build::Builder;
+use crate::catch_up::CatchUp;
+use crate::mutants::{Mutant, Mutation};
+use crate::publication::{Decided, Publication};
+use crate::{
+    AgreementConfig, Backoff, Call, Config, Effect, Effects, Event, HaltReason, Memory, Offence, Peer, QueryId, Record,
+    Timetable,
+};
 
 /// Decides; never waits, never reads a clock, never sees a transaction.
 #[derive(Clone, Debug)]
 pub struct Sequencer {
-    config: Config,
+    timetable: Timetable,
+    backoff: Backoff,
+    active: bool,
     heads: Heads,
-    memory: Memory,
-}
-
-impl Sequencer {
-    /// A heart without a past, on a chain that stands at `heads`.
-    pub fn new(config: Config, heads: Heads) -> Self {
-        Self::recover(config, heads, Memory::default())
-    }
-
-    /// A heart after a restart: `heads` is where the backend says that its chain stands, `memory` what the records say.
-    pub fn recover(config: Config, heads: Heads, memory: Memory) -> Self {
-        Self { config, heads, memory }
-    }
-
-    /// Takes one event and leaves all its effects, in order, at the end of `effects`.
-    ///
-    /// Never fails and never panics, whatever the event. `now` may jump either way; slots are never led twice for it.
-    pub fn step(&mut self, now: Timestamp, event: Event, effects: &mut Effects) {
-        let _ = (now, event, effects, &self.memory, &self.config);
-    }
-
-    /// When [`Event::Wake`] is due at the latest; [`Timestamp::MAX`] if only an event can change anything. After a step this lies
-    /// later than the step's `now`. Before the first step it is the epoch: wake at once.
-    pub fn deadline(&self) -> Timestamp {
-        Timestamp::default()
-    }
-
-    /// Where the chain stands.
-    pub fn heads(&self) -> Heads {
-        self.heads
-    }
-
-    /// What this sequencer is doing, for health and displays.
-    pub fn standing(&self) -> Standing {
-        Standing::Following
-    }
+    builder: Builder,
+    agreement: Agreement,
+    publication: Publication,
+    catch_up: CatchUp,
+    asking: Option<(QueryId, Attempt)>,
+    queries: QueryId,
+    halted: Option<HaltReason>,
+    deadline: Timestamp,
+    mutation: Mutation,
 }
 
 /// What a sequencer is doing.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Standing {
-    /// Leads, or will when its slot comes.
+    /// May build when its slot comes: alone, elected, or as a member.
     Leading,
     /// Follows what others decide.
     Following,
@@ -65,4 +49,668 @@ pub enum Standing {
     },
     /// Has given up.
     Halted(HaltReason),
+}
+
+impl Sequencer {
+    /// A heart without a past, on a chain that stands at `heads`.
+    pub fn new(config: Config, heads: Heads) -> Self {
+        Self::recover(config, heads, Memory::default())
+    }
+
+    /// A heart after a restart: `heads` is where the backend says that its chain stands, `memory` what the records say.
+    pub fn recover(config: Config, heads: Heads, memory: Memory) -> Self {
+        Self::build(config, heads, memory, Mutation::default())
+    }
+
+    /// [`Sequencer::recover`], with a mistake in it.
+    #[cfg(feature = "mutants")]
+    pub fn recover_mutant(config: Config, heads: Heads, memory: Memory, mutant: Option<Mutant>) -> Self {
+        Self::build(config, heads, memory, Mutation::of(mutant))
+    }
+
+    fn build(config: Config, heads: Heads, memory: Memory, mutation: Mutation) -> Self {
+        let Config { timetable, agreement, active, backoff } = config;
+        let head = heads.unsafe_head();
+        let mut catch_up = CatchUp::default();
+        match agreement {
+            AgreementConfig::Solo => {
+                if let Some(decided) = Solo::recover(&memory) {
+                    catch_up.park(head, decided);
+                }
+            }
+            AgreementConfig::Conductor | AgreementConfig::Committee { .. } => {}
+        }
+        let agreement = Agreement::recover(&agreement, timetable, memory, mutation);
+        let mut sequencer = Self {
+            timetable,
+            backoff,
+            active,
+            heads,
+            builder: Builder::default(),
+            agreement,
+            publication: Publication::default(),
+            catch_up,
+            asking: None,
+            queries: QueryId(0),
+            halted: None,
+            deadline: Timestamp::default(),
+            mutation,
+        };
+        sequencer.resume_certified();
+        sequencer
+    }
+
+    /// Takes one event and leaves all its effects, in order, at the end of `effects`.
+    ///
+    /// Never fails and never panics, whatever the event. `now` may jump either way; no slot is led twice for it.
+    pub fn step(&mut self, now: Timestamp, event: Event, effects: &mut Effects) {
+        if self.halted.is_some() {
+            return;
+        }
+        if !self.is_stale(&event) || self.mutation.is(Mutant::AcceptStale) {
+            self.hear(now, event, effects);
+        }
+        self.advance(now, effects);
+        self.deadline = self.next_deadline(now);
+    }
+
+    /// When [`Event::Wake`] is due at the latest; [`Timestamp::MAX`] if only an event can change anything. After a step this lies
+    /// later than the step's `now`. Before the first step it is the epoch: wake at once.
+    pub fn deadline(&self) -> Timestamp {
+        self.deadline
+    }
+
+    /// Where the chain stands.
+    pub fn heads(&self) -> Heads {
+        self.heads
+    }
+
+    /// What this sequencer is doing, for health and displays.
+    pub fn standing(&self) -> Standing {
+        if let Some(reason) = &self.halted {
+            return Standing::Halted(reason.clone());
+        }
+        if let Some(to) = self.catch_up.target(self.head()) {
+            return Standing::CatchingUp { to };
+        }
+        let leads = self.active
+            && match &self.agreement {
+                Agreement::Solo(Solo) => true,
+                Agreement::Conductor(conductor) => conductor.may_keep_build(),
+                Agreement::Committee(council) => council.is_member(),
+            };
+        if leads { Standing::Leading } else { Standing::Following }
+    }
+
+    // --- hearing ------------------------------------------------------------------------------------------------------------
+
+    /// Does the event answer what is no longer, or never was, asked?
+    fn is_stale(&self, event: &Event) -> bool {
+        match event {
+            Event::Opened { build } | Event::OpenFailed { build, .. } => !self.builder.awaits_opening(*build),
+            Event::Sealed { build, .. } | Event::NothingToSeal { build } | Event::SealFailed { build, .. } => {
+                !self.builder.awaits_sealing(*build)
+            }
+            Event::Imported { block, .. } | Event::ImportFailed { block, .. } => !self.publication.imports(*block),
+            Event::HeadsSet { block } | Event::SetHeadsFailed { block, .. } => !self.publication.sets(*block),
+            Event::Committed { block } | Event::CommitFailed { block, .. } => match &self.agreement {
+                Agreement::Conductor(conductor) => !conductor.commits(*block),
+                Agreement::Solo(Solo) | Agreement::Committee(_) => true,
+            },
+            Event::HeadsTold { query, .. } => !self.asks_heads(*query),
+            Event::ConductorTold { query, .. } => !self.asks_conductor(*query),
+            Event::AskFailed { query, .. } => !self.asks_heads(*query) && !self.asks_conductor(*query),
+            Event::Fetched { from, to, .. } => !self.catch_up.awaits(*from, *to),
+            Event::Wake
+            | Event::Start
+            | Event::Stop
+            | Event::Leadership(_)
+            | Event::Proposed { .. }
+            | Event::Attested { .. }
+            | Event::Announced { .. }
+            | Event::Landed { .. } => false,
+        }
+    }
+
+    fn asks_heads(&self, query: QueryId) -> bool {
+        self.asking.is_some_and(|(asked, _)| asked == query)
+    }
+
+    fn asks_conductor(&self, query: QueryId) -> bool {
+        match &self.agreement {
+            Agreement::Conductor(conductor) => conductor.asks(query),
+            Agreement::Solo(Solo) | Agreement::Committee(_) => false,
+        }
+    }
+
+    fn hear(&mut self, now: Timestamp, event: Event, effects: &mut Effects) {
+        match event {
+            Event::Wake => {}
+            Event::Start => self.active = true,
+            Event::Stop => self.active = false,
+            Event::Opened { .. } => self.builder.opened(),
+            Event::OpenFailed { failure, .. } => self.build_failed(now, Call::Open, failure, effects),
+            Event::Sealed { build, payload } => self.sealed(build, payload, effects),
+            Event::NothingToSeal { .. } => {
+                self.builder.finish();
+            }
+            Event::SealFailed { failure, .. } => self.build_failed(now, Call::Seal, failure, effects),
+            Event::Imported { block, verdict } => self.imported(block, verdict, effects),
+            Event::ImportFailed { failure, .. } => self.import_failed(now, failure, effects),
+            Event::HeadsSet { .. } => self.heads_set(effects),
+            Event::SetHeadsFailed { failure, .. } => self.set_heads_failed(now, failure, effects),
+            Event::HeadsTold { heads, .. } => self.heads_told(heads, effects),
+            Event::ConductorTold { head, .. } => self.conductor_told(head, effects),
+            Event::AskFailed { query, failure } => self.ask_failed(now, query, failure, effects),
+            Event::Fetched { found, .. } => self.fetched(now, found),
+            Event::Leadership(role) => {
+                if let Agreement::Conductor(conductor) = &mut self.agreement {
+                    conductor.elected(role);
+                }
+            }
+            Event::Committed { .. } => {
+                if let Agreement::Conductor(conductor) = &mut self.agreement
+                    && let Some(decided) = conductor.committed()
+                {
+                    self.catch_up.park(self.heads.unsafe_head(), decided);
+                }
+            }
+            Event::CommitFailed { failure, .. } => self.commit_failed(now, failure, effects),
+            Event::Proposed { peer, proposal } => self.proposed(now, peer, proposal, effects),
+            Event::Attested { peer, attestation } => self.attested(now, peer, &attestation, effects),
+            Event::Announced { peer, announcement } => self.announced(peer, announcement, effects),
+            Event::Landed { safe, finalized } => self.landed(safe, finalized, effects),
+        }
+    }
+
+    fn build_failed(&mut self, now: Timestamp, call: Call, failure: Failure, effects: &mut Effects) {
+        match failure {
+            Failure::Retry => self.builder.failed(now, self.backoff, effects),
+            Failure::Reset => self.ask_heads(effects),
+            Failure::Fatal => self.halt(HaltReason::Failed(call), effects),
+        }
+    }
+
+    /// A build became a payload. One that is not what was ordered is as good as none, and says that we see the backend wrongly.
+    fn sealed(&mut self, id: BuildId, payload: Payload, effects: &mut Effects) {
+        if !self.builder.build().is_some_and(|build| build.yields(&payload)) {
+            return self.ask_heads(effects);
+        }
+        self.builder.finish();
+        match &mut self.agreement {
+            Agreement::Solo(Solo) => {
+                let decided = Solo::sealed(payload, self.mutation, effects);
+                self.catch_up.park(self.heads.unsafe_head(), decided);
+            }
+            Agreement::Conductor(conductor) => conductor.sealed(payload, id, effects),
+            Agreement::Committee(council) => council.sealed(payload, id, effects),
+        }
+    }
+
+    fn imported(&mut self, block: BlockHash, verdict: Verdict, effects: &mut Effects) {
+        self.publication.take_import();
+        let decided = self.publication.deciding.as_ref().is_some_and(|decided| decided.block().hash == block);
+        match (verdict, decided) {
+            (Verdict::Valid, true) => self.canonical(effects),
+            (Verdict::Invalid, true) => self.decided_but_invalid(effects),
+            (Verdict::ParentUnknown, true | false) => self.ask_heads(effects),
+            (Verdict::Valid | Verdict::Invalid, false) => {
+                if let Agreement::Committee(council) = &mut self.agreement {
+                    council.vetted(block, verdict, effects);
+                }
+            }
+        }
+    }
+
+    fn import_failed(&mut self, now: Timestamp, failure: Failure, effects: &mut Effects) {
+        if self.mutation.is(Mutant::DropOnImportFailure) {
+            self.publication.take_import();
+            self.publication.deciding = None;
+        }
+        let backoff = self.backoff;
+        self.publication.import_failed(|attempt| attempt.failed(now, backoff));
+        match failure {
+            Failure::Retry => {}
+            Failure::Reset => self.ask_heads(effects),
+            Failure::Fatal => self.halt(HaltReason::Failed(Call::Import), effects),
+        }
+    }
+
+    /// Heads may have moved while they were being set: then they are set again.
+    fn heads_set(&mut self, effects: &mut Effects) {
+        if self.publication.take_setting().is_some_and(|set| set != self.heads) {
+            self.publication.set_heads(self.heads, effects);
+        }
+    }
+
+    fn set_heads_failed(&mut self, now: Timestamp, failure: Failure, effects: &mut Effects) {
+        let backoff = self.backoff;
+        self.publication.setting_failed(|attempt| attempt.failed(now, backoff));
+        match failure {
+            Failure::Retry => {}
+            Failure::Reset => self.ask_heads(effects),
+            Failure::Fatal => self.halt(HaltReason::Failed(Call::SetHeads), effects),
+        }
+    }
+
+    /// The backend's chain stands elsewhere than we thought. What it lost is fetched; a decided payload on its way waits its turn.
+    fn heads_told(&mut self, heads: Heads, effects: &mut Effects) {
+        self.asking = None;
+        let (ours, theirs) = (self.head(), heads.unsafe_head());
+        if theirs.number == ours.number && theirs.hash != ours.hash {
+            return self.halt(HaltReason::Fork { ours, theirs }, effects);
+        }
+        if self.publication.deciding.as_ref().is_some_and(|decided| decided.block() == theirs) {
+            return self.canonical(effects);
+        }
+        self.heads = heads;
+        if let Agreement::Committee(council) = &mut self.agreement {
+            council.reset(theirs);
+        }
+        self.catch_up.learned(theirs, ours);
+        for decided in self.publication.take_decided() {
+            self.catch_up.park(theirs, decided);
+        }
+        self.catch_up.advanced(theirs);
+    }
+
+    fn conductor_told(&mut self, theirs: Option<BlockRef>, effects: &mut Effects) {
+        let head = self.head();
+        let Agreement::Conductor(conductor) = &mut self.agreement else { return };
+        match conductor.told(head, theirs, effects) {
+            Told::Level => {}
+            Told::HeldIsDecided(decided) => self.catch_up.park(head, decided),
+            Told::Ahead(block) => self.catch_up.learned(head, block),
+            Told::Fork(theirs) => self.halt(HaltReason::Fork { ours: head, theirs }, effects),
+        }
+    }
+
+    fn ask_failed(&mut self, now: Timestamp, query: QueryId, failure: Failure, effects: &mut Effects) {
+        match failure {
+            Failure::Retry | Failure::Reset => {}
+            Failure::Fatal => return self.halt(HaltReason::Failed(Call::Ask), effects),
+        }
+        match &mut self.asking {
+            Some((asked, attempt)) if *asked == query => attempt.failed(now, self.backoff),
+            Some(_) | None => {
+                if let Agreement::Conductor(conductor) = &mut self.agreement {
+                    conductor.ask_failed(now, self.backoff);
+                }
+            }
+        }
+    }
+
+    fn fetched(&mut self, now: Timestamp, found: Vec<Announcement>) {
+        let head = self.head();
+        let agreement = &self.agreement;
+        let found = found.into_iter().filter_map(|announcement| accept(agreement, announcement));
+        self.catch_up.fetched(now, head, found, self.backoff);
+    }
+
+    fn commit_failed(&mut self, now: Timestamp, failure: Failure, effects: &mut Effects) {
+        let head = self.head();
+        let Agreement::Conductor(conductor) = &mut self.agreement else { return };
+        if let Some(decided) = conductor.commit_failed(now, failure, self.backoff, effects) {
+            self.catch_up.park(head, decided);
+        }
+        if failure == Failure::Fatal {
+            self.halt(HaltReason::Failed(Call::Commit), effects);
+        }
+    }
+
+    fn proposed(&mut self, now: Timestamp, peer: Peer, proposal: types::Proposal, effects: &mut Effects) {
+        let scene = self.scene(now);
+        match &mut self.agreement {
+            Agreement::Committee(council) => {
+                if let Some(parent) = council.proposed(scene, peer, proposal, effects) {
+                    self.certified(parent, effects);
+                }
+            }
+            Agreement::Solo(Solo) | Agreement::Conductor(_) => self.out_of_place(peer, effects),
+        }
+    }
+
+    fn attested(&mut self, now: Timestamp, peer: Peer, attestation: &types::Attestation, effects: &mut Effects) {
+        let scene = self.scene(now);
+        match &mut self.agreement {
+            Agreement::Committee(council) => {
+                if let Some(certificate) = council.attested(scene, peer, attestation, effects) {
+                    self.certified(certificate, effects);
+                }
+            }
+            Agreement::Solo(Solo) | Agreement::Conductor(_) => self.out_of_place(peer, effects),
+        }
+    }
+
+    /// A decided payload was brought. Whoever decides alone has no use for another's.
+    fn announced(&mut self, peer: Peer, announcement: Announcement, effects: &mut Effects) {
+        if matches!(self.agreement, Agreement::Solo(Solo)) && self.active {
+            return self.out_of_place(peer, effects);
+        }
+        let (ours, theirs) = (self.head(), announcement.payload.block);
+        let Some(decided) = accept(&self.agreement, announcement) else {
+            return effects.push(Effect::Penalize { peer, offence: Offence::BadCertificate });
+        };
+        if theirs.number == ours.number && theirs.hash != ours.hash {
+            return self.contradicted(theirs, effects);
+        }
+        self.catch_up.park(ours, decided);
+    }
+
+    /// L1 says where the chain is safe and final. Heads never go back for it, and never beyond what is decided here.
+    fn landed(&mut self, safe: BlockRef, finalized: BlockRef, effects: &mut Effects) {
+        let forward = safe.number >= self.heads.safe_head().number
+            && finalized.number >= self.heads.finalized_head().number
+            || self.mutation.is(Mutant::HeadsGoBack);
+        if let Ok(heads) = Heads::new(self.head(), safe, finalized)
+            && forward
+            && heads != self.heads
+        {
+            self.heads = heads;
+            if !self.publication.is_setting() {
+                self.publication.set_heads(heads, effects);
+            }
+        }
+    }
+
+    /// A quorum attests to a block: decided if we have its payload, else known to be missing.
+    fn certified(&mut self, certificate: Certificate, effects: &mut Effects) {
+        let Agreement::Committee(council) = &mut self.agreement else { return };
+        let (head, block) = (self.heads.unsafe_head(), certificate.vow.block);
+        if block.number == head.number && block.hash != head.hash {
+            self.contradicted(block, effects);
+        } else if block.number > head.number {
+            match council.decided(certificate) {
+                Ok(decided) => self.catch_up.park(head, decided),
+                Err(certificate) => {
+                    self.catch_up.learned(head, block);
+                    council.await_payload(certificate);
+                }
+            }
+        }
+    }
+
+    fn out_of_place(&self, peer: Peer, effects: &mut Effects) {
+        effects.push(Effect::Penalize { peer, offence: Offence::OutOfPlace });
+    }
+
+    // --- doing --------------------------------------------------------------------------------------------------------------
+
+    /// All that the time and what was heard allow. The only place where time drives anything.
+    fn advance(&mut self, now: Timestamp, effects: &mut Effects) {
+        if self.halted.is_some() {
+            return;
+        }
+        self.repeat_questions(now, effects);
+        self.decide(effects);
+        self.agree(now, effects);
+        self.decide(effects);
+        self.drop_build(now, effects);
+        if self.asking.is_none() && self.halted.is_none() {
+            self.import_decided(effects);
+            self.publish_on(now, effects);
+            self.catch_up.advance(now, self.heads.unsafe_head(), effects);
+            self.open_build(now, effects);
+            let seal_at = self.seal_at();
+            self.builder.advance(now, seal_at, effects);
+        }
+    }
+
+    fn repeat_questions(&mut self, now: Timestamp, effects: &mut Effects) {
+        if let Some((query, attempt)) = &mut self.asking
+            && attempt.take_due(now)
+        {
+            effects.push(Effect::AskHeads { query: *query });
+        }
+    }
+
+    /// Takes up the decided payload right above the head, once the one before has become the head.
+    fn decide(&mut self, effects: &mut Effects) {
+        if !self.publication.is_idle() || self.asking.is_some() {
+            return;
+        }
+        let head = self.head();
+        if let Agreement::Committee(council) = &mut self.agreement
+            && let Some(decided) = council.take_awaited()
+        {
+            self.catch_up.park(head, decided);
+        }
+        let Some(decided) = self.catch_up.take_next(head) else { return };
+        if !decided.block().extends(&head) {
+            return self.contradicted(decided.block(), effects);
+        }
+        if let Some(certificate) = &decided.announcement.certificate {
+            effects.push(Effect::Persist(Record::Certificate(certificate.clone())));
+        }
+        if decided.led
+            && !(matches!(self.agreement, Agreement::Solo(Solo)) && self.mutation.is(Mutant::AnnounceBeforePersist))
+        {
+            effects.push(Effect::Announce(decided.announcement.clone()));
+        }
+        let imported = match &self.agreement {
+            Agreement::Committee(council) => council.has_imported(decided.block().hash),
+            Agreement::Solo(Solo) | Agreement::Conductor(_) => false,
+        };
+        self.publication.deciding = Some(decided);
+        if imported {
+            self.canonical(effects);
+        }
+    }
+
+    /// What the agreement has to say by itself.
+    fn agree(&mut self, now: Timestamp, effects: &mut Effects) {
+        let scene = self.scene(now);
+        let idle = self.asking.is_none() && self.publication.is_idle();
+        match &mut self.agreement {
+            Agreement::Solo(Solo) => {}
+            Agreement::Conductor(conductor) => {
+                let level = idle && self.catch_up.target(scene.head).is_none();
+                conductor.advance(now, level, &mut self.queries, effects);
+            }
+            Agreement::Committee(council) => {
+                let vet = council.advance(scene, effects);
+                if let Some(payload) = vet.filter(|_| idle && !self.publication.is_importing()) {
+                    self.publication.import(payload, effects);
+                }
+            }
+        }
+    }
+
+    /// Gives up a build that can no longer become a block: on another head, or not ours to make any more.
+    fn drop_build(&mut self, now: Timestamp, effects: &mut Effects) {
+        let Some(build) = self.builder.build() else { return };
+        let ours = self.active
+            && match &self.agreement {
+                Agreement::Solo(Solo) => true,
+                Agreement::Conductor(conductor) => conductor.may_keep_build(),
+                Agreement::Committee(council) => council.may_keep_build(self.scene(now), build.attributes.slot),
+            };
+        if !ours || build.attributes.parent != self.head() {
+            self.builder.cancel(effects);
+        }
+    }
+
+    /// Imports the decided payload as soon as no other import is outstanding.
+    fn import_decided(&mut self, effects: &mut Effects) {
+        if !self.publication.is_importing()
+            && let Some(decided) = &self.publication.deciding
+        {
+            let payload = decided.announcement.payload.clone();
+            self.publication.import(payload, effects);
+        }
+    }
+
+    fn publish_on(&mut self, now: Timestamp, effects: &mut Effects) {
+        let deciding = self.publication.deciding.as_ref().map(|decided| decided.block().hash);
+        let agreement = &self.agreement;
+        self.publication.advance(now, |block| deciding == Some(block) || agreement.wants(block), effects);
+    }
+
+    /// Opens the next build as soon as its slot may be built for: nothing decided is on its way, nothing is known above the head.
+    fn open_build(&mut self, now: Timestamp, effects: &mut Effects) {
+        if self.builder.build().is_some() || !self.may_lead() {
+            return;
+        }
+        let Some(slot) = self.slot_to_build(now) else { return };
+        let attributes = Attributes {
+            slot,
+            parent: self.head(),
+            timestamp: self.timetable.stamp(slot),
+            origin: None,
+            use_pool: true,
+        };
+        self.builder.open(attributes, effects);
+    }
+
+    fn may_lead(&self) -> bool {
+        let level = self.publication.is_idle() && self.catch_up.target(self.head()).is_none();
+        level
+            && self.active
+            && match &self.agreement {
+                Agreement::Solo(Solo) | Agreement::Committee(_) => true,
+                Agreement::Conductor(conductor) => conductor.may_lead(),
+            }
+    }
+
+    /// The slot that a build opened now would be for.
+    fn slot_to_build(&self, now: Timestamp) -> Option<Slot> {
+        match &self.agreement {
+            Agreement::Solo(Solo) | Agreement::Conductor(_) => {
+                Some(self.next_slot(now)).filter(|slot| now >= self.timetable.opens_at(*slot))
+            }
+            Agreement::Committee(council) => council.build_slot(self.scene(now), self.earliest_slot()),
+        }
+    }
+
+    /// The next slot for which one who leads alone has still time: missed ones are not made up for.
+    fn next_slot(&self, now: Timestamp) -> Slot {
+        let earliest = self.earliest_slot();
+        if self.mutation.is(Mutant::BurstAfterDowntime) && self.builder.next_slot() > Slot::new(0) {
+            return earliest;
+        }
+        let slot = self.timetable.slot_at(now).max(earliest);
+        if now < self.timetable.seal_at(slot) { slot } else { slot.next() }
+    }
+
+    /// The first slot whose block would be later than our head and than any block we sealed.
+    fn earliest_slot(&self) -> Slot {
+        self.builder.next_slot().max(self.timetable.slot_after(self.head().timestamp))
+    }
+
+    // --- moving the chain ---------------------------------------------------------------------------------------------------
+
+    /// The decided payload is imported: it is the head.
+    fn canonical(&mut self, effects: &mut Effects) {
+        let Some(Decided { announcement, led }) = self.publication.deciding.take() else { return };
+        let head = announcement.payload.block;
+        let (safe, finalized) = (self.heads.safe_head(), self.heads.finalized_head());
+        let Ok(heads) = Heads::new(head, safe, finalized) else { return self.contradicted(head, effects) };
+        self.heads = heads;
+        self.publication.canonical(announcement.clone(), heads, effects);
+        if led {
+            effects.push(Effect::Publish(announcement.clone()));
+        }
+        self.catch_up.advanced(head);
+        match &mut self.agreement {
+            Agreement::Solo(Solo) => {}
+            Agreement::Conductor(conductor) => conductor.advanced(head, effects),
+            Agreement::Committee(council) => council.advanced(announcement, effects),
+        }
+    }
+
+    /// The backend refuses what is decided. One block that a peer merely claimed to be decided is dropped.
+    fn decided_but_invalid(&mut self, effects: &mut Effects) {
+        if let Some(decided) = self.publication.deciding.take() {
+            self.halt(HaltReason::DecidedButInvalid(decided.block()), effects);
+        }
+    }
+
+    /// A decided block does not fit on our chain.
+    fn contradicted(&mut self, theirs: BlockRef, effects: &mut Effects) {
+        self.halt(HaltReason::Fork { ours: self.head(), theirs }, effects);
+    }
+
+    /// Our picture of the backend is wrong: no build survives that, and nothing is ordered until it has said where it stands.
+    fn ask_heads(&mut self, effects: &mut Effects) {
+        self.builder.cancel(effects);
+        if self.asking.is_none() {
+            self.queries.0 += 1;
+            self.asking = Some((self.queries, Attempt::default()));
+            effects.push(Effect::AskHeads { query: self.queries });
+        }
+    }
+
+    fn halt(&mut self, reason: HaltReason, effects: &mut Effects) {
+        self.halted = Some(reason.clone());
+        effects.push(Effect::Halt(reason));
+    }
+
+    /// At a start, the certificate of the last run may prove a block that the backend does not have yet.
+    fn resume_certified(&mut self) {
+        let head = self.head();
+        let Agreement::Committee(council) = &mut self.agreement else { return };
+        let Some(certificate) = council.recovered_certificate() else { return };
+        let block = certificate.vow.block;
+        if block.number > head.number {
+            self.catch_up.learned(head, block);
+            council.await_payload(certificate);
+        }
+    }
+
+    // --- looking ------------------------------------------------------------------------------------------------------------
+
+    fn head(&self) -> BlockRef {
+        self.heads.unsafe_head()
+    }
+
+    fn scene(&self, now: Timestamp) -> Scene {
+        let busy = self.publication.deciding.is_some() || self.asking.is_some();
+        Scene { now, head: self.head(), active: self.active && !busy }
+    }
+
+    fn seal_at(&self) -> Timestamp {
+        self.builder.build().map_or(Timestamp::MAX, |build| self.timetable.seal_at(build.attributes.slot))
+    }
+
+    fn next_deadline(&self, now: Timestamp) -> Timestamp {
+        if self.halted.is_some() {
+            return Timestamp::MAX;
+        }
+        let asking = self.asking.and_then(|(_, attempt)| attempt.again());
+        let deadlines = [
+            asking,
+            self.builder.deadline(self.seal_at()),
+            self.publication.deadline(),
+            self.catch_up.deadline(),
+            self.agreement_deadline(now),
+        ];
+        deadlines.into_iter().flatten().filter(|deadline| *deadline > now).min().unwrap_or(Timestamp::MAX)
+    }
+
+    fn agreement_deadline(&self, now: Timestamp) -> Option<Timestamp> {
+        match &self.agreement {
+            Agreement::Solo(Solo) => self.opening_deadline(now),
+            Agreement::Conductor(conductor) => conductor.deadline().into_iter().chain(self.opening_deadline(now)).min(),
+            Agreement::Committee(council) => council.deadline(now),
+        }
+    }
+
+    /// When the next build may be opened, if only time keeps it from that.
+    fn opening_deadline(&self, now: Timestamp) -> Option<Timestamp> {
+        let waits = self.builder.build().is_none() && self.may_lead();
+        waits.then(|| self.timetable.opens_at(self.next_slot(now)))
+    }
+}
+
+/// A payload that someone says is decided, if the agreement lets him say so.
+fn accept(agreement: &Agreement, announcement: Announcement) -> Option<Decided> {
+    match agreement {
+        Agreement::Solo(Solo) | Agreement::Conductor(_) => Some(Decided { announcement, led: false }),
+        Agreement::Committee(council) => {
+            let Announcement { payload, certificate } = announcement;
+            let certificate = certificate?;
+            let proven = certificate.vow.block == payload.block && Council::decides(council, &certificate);
+            proven.then(|| council.decided_payload(payload, certificate))
+        }
+    }
 }

@@ -188,7 +188,11 @@ impl Heads {
         if below(&finalized_head, &safe_head) && below(&safe_head, &unsafe_head) {
             Ok(heads)
         } else {
-            Err(HeadsOutOfOrder { unsafe_head, safe_head, finalized_head })
+            Err(HeadsOutOfOrder {
+                unsafe_head: unsafe_head.number,
+                safe_head: safe_head.number,
+                finalized_head: finalized_head.number,
+            })
         }
     }
 
@@ -208,28 +212,24 @@ impl Heads {
     }
 }
 
-/// Three heads that do not satisfy `finalized <= safe <= unsafe`.
+/// Three heads that do not satisfy `finalized <= safe <= unsafe`, or different blocks at one height.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct HeadsOutOfOrder {
     /// The unsafe head offered.
-    pub unsafe_head: BlockRef,
+    pub unsafe_head: BlockNumber,
     /// The safe head offered.
-    pub safe_head: BlockRef,
+    pub safe_head: BlockNumber,
     /// The finalized head offered.
-    pub finalized_head: BlockRef,
+    pub finalized_head: BlockNumber,
 }
 
 impl fmt::Display for HeadsOutOfOrder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { unsafe_head, safe_head, finalized_head } = self;
         write!(
             f,
-            "heads out of order: finalized {} ({}), safe {} ({}), unsafe {} ({}); expected finalized <= safe <= unsafe on one chain",
-            self.finalized_head.number,
-            self.finalized_head.hash,
-            self.safe_head.number,
-            self.safe_head.hash,
-            self.unsafe_head.number,
-            self.unsafe_head.hash,
+            "heads out of order: finalized {finalized_head}, safe {safe_head}, unsafe {unsafe_head}; \
+             expected finalized <= safe <= unsafe, and one block at one height"
         )
     }
 }
