@@ -1,0 +1,17 @@
+//! The real binary in the hands of real clients, and of a harsh world.
+//!
+//! Each test says which bug it guards against. `cargo xtask test` sets up what they need; a test that cannot run on a
+//! machine says so on standard error.
+
+// Everything here is a test, in which a panic is the report.
+#![allow(clippy::unwrap_used)]
+
+mod command_line;
+mod crash;
+mod disk;
+mod health;
+mod javascript;
+mod juno;
+mod python;
+mod rust_client;
+mod websocket;
