@@ -441,27 +441,32 @@ impl Sequencer {
         if self.halted.is_some() {
             return;
         }
-        self.repeat_questions(now, effects);
+        self.repeat(now, effects);
         self.decide(effects);
         self.agree(now, effects);
         self.decide(effects);
         self.drop_build(now, effects);
         if self.asking.is_none() && self.halted.is_none() {
             self.import_decided(effects);
-            self.publish_on(now, effects);
-            self.catch_up.advance(now, self.heads.unsafe_head(), effects);
+            let top = self.publication.deciding.as_ref().map_or(self.head(), Decided::block);
+            self.catch_up.advance(now, top, effects);
             self.open_build(now, effects);
             let seal_at = self.seal_at();
             self.builder.advance(now, seal_at, effects);
         }
     }
 
-    fn repeat_questions(&mut self, now: Timestamp, effects: &mut Effects) {
-        if let Some((query, attempt)) = &mut self.asking
-            && attempt.take_due(now)
-        {
-            effects.push(Effect::AskHeads { query: *query });
+    /// Gives orders again that failed a while ago; while the backend has not said where it stands, that is the only question.
+    fn repeat(&mut self, now: Timestamp, effects: &mut Effects) {
+        if let Some((query, attempt)) = &mut self.asking {
+            if attempt.take_due(now) {
+                effects.push(Effect::AskHeads { query: *query });
+            }
+            return;
         }
+        let deciding = self.publication.deciding.as_ref().map(|decided| decided.block().hash);
+        let agreement = &self.agreement;
+        self.publication.advance(now, |block| deciding == Some(block) || agreement.wants(block), effects);
     }
 
     /// Takes up the decided payload right above the head, once the one before has become the head.
@@ -538,12 +543,6 @@ impl Sequencer {
             let payload = decided.announcement.payload.clone();
             self.publication.import(payload, effects);
         }
-    }
-
-    fn publish_on(&mut self, now: Timestamp, effects: &mut Effects) {
-        let deciding = self.publication.deciding.as_ref().map(|decided| decided.block().hash);
-        let agreement = &self.agreement;
-        self.publication.advance(now, |block| deciding == Some(block) || agreement.wants(block), effects);
     }
 
     /// Opens the next build as soon as its slot may be built for: nothing decided is on its way, nothing is known above the head.

@@ -75,6 +75,8 @@ pub struct Attestation {
     pub member: MemberId,
     /// What is vowed.
     pub vow: Vow,
+    /// With an attestation of the second stage, the lock that it rests on, so that the lock spreads. Not covered by the signature.
+    pub lock: Option<Certificate>,
     /// The member's signature over the vow; empty until the carrier has signed.
     pub signature: Signature,
 }

@@ -149,7 +149,7 @@ impl Council {
             tally: Tally::default(),
             own: None,
             proposed: None,
-            resend_at: None,
+            resend_at: memory.vow.map(|_| Timestamp::default()),
             latest: None,
             help_at: Timestamp::default(),
         }
@@ -254,8 +254,16 @@ impl Council {
                 penalize(peer, Offence::TooEarly, effects);
                 return None;
             }
-            Place::Late => return None,
-            Place::Current => {}
+            Place::Late | Place::Current => {}
+        }
+        if let Some(lock) = &attestation.lock
+            && !self.hear_lock(scene.head, lock)
+        {
+            penalize(peer, Offence::BadCertificate, effects);
+            return None;
+        }
+        if slot < self.oldest(scene.now) {
+            return None;
         }
         let behind = attestation.vow.block.number <= scene.head.number;
         if behind && self.certificate.as_ref().is_some_and(|certificate| certificate.vow.slot < slot) {
@@ -476,19 +484,19 @@ impl Council {
         for stage in [Stage::Endorse, Stage::Attest] {
             if (from..=vow.stage).contains(&stage) {
                 let vow = Vow { stage, ..vow };
-                effects.push(Effect::Attest(Attestation { member, vow, signature: Signature::default() }));
+                let lock = self.lock.clone().filter(|lock| stage == Stage::Attest && lock.vow.slot == vow.slot);
+                effects.push(Effect::Attest(Attestation { member, vow, lock, signature: Signature::default() }));
             }
         }
     }
 
-    /// Says it all again while its block is undecided and its slot is not long over.
+    /// Says it all again while its block is undecided: a lock must reach whoever will propose.
     fn repeat(&mut self, scene: Scene, effects: &mut Effects) {
         let Some(vow) = self.vow else { return };
         if self.resend_at.is_none_or(|resend_at| resend_at > scene.now) {
             return;
         }
-        let over = self.timetable.slot_at(scene.now) > vow.slot.next();
-        if over || vow.block.number <= scene.head.number {
+        if vow.block.number <= scene.head.number {
             self.resend_at = None;
         } else {
             self.resend_at = Some(scene.now.after(self.resend));
@@ -627,6 +635,18 @@ impl Council {
         }
     }
 
+    /// A lock was brought along. Is it one?
+    fn hear_lock(&mut self, head: BlockRef, lock: &Certificate) -> bool {
+        let known = self.lock.as_ref().is_some_and(|ours| ours.vow == lock.vow);
+        if !known && lock.vow.block.number > head.number {
+            if !self.proves(lock, Stage::Endorse) {
+                return false;
+            }
+            self.consider_lock(head, lock.clone());
+        }
+        true
+    }
+
     /// Takes a quorum of endorsements as our lock if it is newer and we have the payload.
     fn consider_lock(&mut self, head: BlockRef, certificate: Certificate) {
         let newer = |than: &Option<Certificate>| {
@@ -689,14 +709,18 @@ impl Council {
     }
 
     fn forget(&mut self, now: Timestamp) {
-        let current = self.timetable.slot_at(now).as_u64();
-        let oldest = Slot::new(current.saturating_sub(SLOTS_BEHIND_MAX));
+        let oldest = self.oldest(now);
         while let Some(entry) = self.proposals.first_entry()
             && *entry.key() < oldest
         {
             entry.remove();
         }
         self.tally.forget_before(oldest);
+    }
+
+    /// The oldest slot that still counts.
+    fn oldest(&self, now: Timestamp) -> Slot {
+        Slot::new(self.timetable.slot_at(now).as_u64().saturating_sub(SLOTS_BEHIND_MAX))
     }
 
     fn give_up_own(&mut self, effects: &mut Effects) {

@@ -27,7 +27,7 @@ pub(crate) enum Counted {
 impl Tally {
     /// Counts a member's vow. Members are as many as the committee has: the caller turns others away.
     pub(crate) fn count(&mut self, quorum: u32, attestation: &Attestation) -> Counted {
-        let Attestation { member, vow, signature } = attestation;
+        let Attestation { member, vow, signature, lock: _ } = attestation;
         if let Some(conflict) = self.conflict(*member, vow) {
             return Counted::Conflict(Box::new(conflict));
         }
@@ -61,7 +61,7 @@ impl Tally {
         [Stage::Endorse, Stage::Attest].into_iter().find_map(|stage| {
             let (earlier, signature) = self.votes.get(&(vow.slot, stage))?.get(&member)?;
             let conflicts = earlier.block != vow.block;
-            conflicts.then(|| Attestation { member, vow: *earlier, signature: signature.clone() })
+            conflicts.then(|| Attestation { member, vow: *earlier, lock: None, signature: signature.clone() })
         })
     }
 }

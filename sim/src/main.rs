@@ -1,0 +1,72 @@
+//! `sim`: attacks the heart from the command line.
+
+use std::process::ExitCode;
+use std::time::Instant;
+
+use clap::Parser;
+use sim::{Mode, Scenario, mutant_named, mutants};
+
+/// Lets hearts live in a world in which everything goes wrong that can, and says what happened.
+#[derive(Parser)]
+struct Arguments {
+    /// How the nodes agree.
+    #[arg(long, value_enum)]
+    mode: Mode,
+    /// Decides all that happens.
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// How many slots things go wrong; after them the world is healed and must converge.
+    #[arg(long, default_value_t = 1_000)]
+    slots: u64,
+    /// Runs this many seeds one after the other, from --seed on.
+    #[arg(long, default_value_t = 1)]
+    seeds: u64,
+    /// Puts a known mistake into every heart.
+    #[arg(long, value_parser = parse_mutant)]
+    mutant: Option<sequencer::Mutant>,
+    /// Prints every step: event, then effects.
+    #[arg(long)]
+    trace: bool,
+}
+
+fn parse_mutant(text: &str) -> Result<sequencer::Mutant, String> {
+    let names = || mutants().iter().map(|(_, _, name)| *name).collect::<Vec<_>>().join(", ");
+    mutant_named(text).ok_or_else(|| format!("no such mutant; there are {}", names()))
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    for seed in arguments.seed..arguments.seed.saturating_add(arguments.seeds) {
+        let scenario = Scenario {
+            mode: arguments.mode,
+            seed,
+            slots: arguments.slots,
+            mutant: arguments.mutant,
+            faults: None,
+            trace: arguments.trace,
+        };
+        let begun = Instant::now();
+        match scenario.run() {
+            Ok(outcome) => {
+                let seconds = begun.elapsed().as_secs_f64();
+                let (nodes, faulty) = outcome.nodes;
+                let steps = outcome.counts.steps as f64;
+                println!(
+                    "seed {seed}: {nodes} nodes, {faulty} faulty; {} blocks in {} slots",
+                    outcome.blocks, scenario.slots
+                );
+                println!("  faults (per mille): {:?}", outcome.faults);
+                println!("  {:?}", outcome.counts);
+                println!("  healed: converged within {} slots", outcome.converged_in);
+                println!("  {:.2} million steps/s ({seconds:.2} s)", steps / seconds / 1e6);
+                println!("  digest {:032x}", outcome.digest);
+            }
+            Err(failed) => {
+                println!("seed {seed}: {failed}");
+                println!("replay: {}", scenario.replay());
+                return ExitCode::FAILURE;
+            }
+        }
+    }
+    ExitCode::SUCCESS
+}
