@@ -283,6 +283,14 @@ async fn a_flag_goes_before_the_environment_before_the_file() {
     assert!(shown.stdout.lines().any(|line| line.contains("da-mode") && line.contains("flag")), "{shown:?}");
 }
 
+/// Guards against a page of flags that tells of another release.
+#[test]
+fn the_page_of_flags_is_what_the_program_says() {
+    let help = Launch::bare().switch("--help").run();
+    let page = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/starknet/flags.md")).unwrap();
+    assert!(page.contains(help.stdout.trim_end()), "docs/starknet/flags.md is old: run cargo xtask docs");
+}
+
 /// Guards against commands that pretend.
 #[test]
 fn commands_of_later_releases_are_refused() {

@@ -5,10 +5,12 @@
 //! | `test` | sets up the test clients, builds the binary, runs every test, sums up |
 //! | `tidy` | checks the rules between the rooms and a few habits that no compiler checks |
 //! | `ci` | formatting, clippy with warnings as errors, `tidy`, `test` |
+//! | `docs` | writes the pages that come out of the program |
 //! | `bench` | builds for release and hands the rest of the line to the load generator |
 //!
 //! It depends on none of our rooms, so that it still runs when they do not build.
 
+mod docs;
 mod steps;
 mod tests;
 mod tidy;
@@ -35,6 +37,8 @@ enum Chore {
     Tidy,
     /// Formatting, clippy with warnings as errors, tidy, test
     Ci(TestArgs),
+    /// Write the pages that come out of the program
+    Docs,
     /// Build for release and run the load generator; what follows is handed to it
     Bench {
         /// Arguments of the load generator; `--help` shows them
@@ -69,6 +73,7 @@ fn perform(chore: Chore) -> anyhow::Result<()> {
         Chore::Test(args) => tests::test(&root, &args),
         Chore::Tidy => tidy::tidy(&root),
         Chore::Ci(args) => ci(&root, &args),
+        Chore::Docs => docs::docs(&root),
         Chore::Bench { rest } => bench(&root, &rest),
     }
 }
