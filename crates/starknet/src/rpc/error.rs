@@ -16,11 +16,11 @@ pub struct RpcError {
 }
 
 /// JSON-RPC: the method does not exist.
-pub const METHOD_NOT_FOUND: i64 = -32601;
+pub(crate) const METHOD_NOT_FOUND: i64 = -32601;
 /// JSON-RPC: a parameter is missing, unknown, or not what the method takes.
-pub const INVALID_PARAMS: i64 = -32602;
+pub(crate) const INVALID_PARAMS: i64 = -32602;
 /// JSON-RPC: the node failed; nothing is wrong with the request.
-pub const INTERNAL_ERROR: i64 = -32603;
+pub(crate) const INTERNAL_ERROR: i64 = -32603;
 
 impl RpcError {
     /// The named method is not served.

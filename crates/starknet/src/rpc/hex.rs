@@ -154,9 +154,9 @@ impl Key {
 impl<'de> Deserialize<'de> for Key {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let felt = Hex::deserialize(deserializer)?.0;
-        PatriciaKey::try_from(felt)
-            .map(Self)
-            .map_err(|_| de::Error::custom(format!("{felt:#x} is too large for an address or a key, which are below 2^251")))
+        PatriciaKey::try_from(felt).map(Self).map_err(|_| {
+            de::Error::custom(format!("{felt:#x} is too large for an address or a key, which are below 2^251"))
+        })
     }
 }
 

@@ -53,7 +53,12 @@ impl<'a> Params<'a> {
                 }
             }
             _ if raw.is_none() || text == "null" => {}
-            _ => return Err(RpcError::invalid_params(format!("the parameters are {}, not a list or an object", shorten(text)))),
+            _ => {
+                return Err(RpcError::invalid_params(format!(
+                    "the parameters are {}, not a list or an object",
+                    shorten(text)
+                )));
+            }
         }
         Ok(Self { names, values })
     }

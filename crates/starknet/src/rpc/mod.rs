@@ -1,0 +1,218 @@
+//! The Starknet JSON-RPC interface, version 0.10.2: parameters in, JSON out.
+//!
+//! Knows nothing of how a request arrives: no HTTP, no WebSocket, no ids of requests. A transport calls
+//! [`StarknetRpc::call`] and [`StarknetRpc::subscribe`] with the method's name and its parameters as they came, and
+//! puts the answer into its envelope.
+//!
+//! What answers to whom:
+//!
+//! | file | methods |
+//! |---|---|
+//! | `read` | everything that only looks at the chain |
+//! | `execute` | call, estimate, simulate, trace |
+//! | `write` | the three submissions |
+//! | `subscriptions` | what goes on telling over a WebSocket |
+//! | `openrpc` | the document that describes it all |
+
+mod block;
+mod block_id;
+mod class;
+mod error;
+mod events;
+mod hex;
+mod openrpc;
+mod params;
+mod proof;
+mod read;
+mod receipt;
+mod state_update;
+mod subscriptions;
+mod trace;
+mod transaction;
+
+use std::sync::Arc;
+
+use serde::Serialize;
+use serde_json::value::{RawValue, to_raw_value};
+
+pub use self::error::RpcError;
+use self::params::Params;
+pub use self::subscriptions::{Sink, SinkClosed};
+use crate::chain::{Chain, ChainError};
+use crate::pool::Pool;
+
+/// Version of the specification that is served.
+pub const SPEC_VERSION: &str = "0.10.2";
+
+/// Bounds on what one request may ask for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Events on one page of `starknet_getEvents`; more is error 31.
+    pub event_page: usize,
+    /// Key values, over all positions, in an event filter; more is error 34.
+    pub event_keys: usize,
+    /// Addresses in a filter of events, receipts or transactions; more is error 67 where the specification has it.
+    pub filter_addresses: usize,
+    /// Classes, contracts and slots proved in one call.
+    pub proof_keys: usize,
+    /// Transactions estimated or simulated in one call.
+    pub simulated_transactions: usize,
+    /// How many blocks before the head a subscription may start; more is error 68. The specification's number is 1024.
+    pub blocks_back: u64,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            event_page: 1024,
+            event_keys: 256,
+            filter_addresses: 1024,
+            proof_keys: 100,
+            simulated_transactions: 100,
+            blocks_back: 1024,
+        }
+    }
+}
+
+/// The interface of one chain. Cheap to clone.
+#[derive(Clone)]
+pub struct StarknetRpc(Arc<Inner>);
+
+struct Inner {
+    chain: Chain,
+    pool: Pool,
+    limits: Limits,
+}
+
+/// What a method comes back with.
+type Answer = Result<Box<RawValue>, RpcError>;
+
+impl StarknetRpc {
+    /// The interface of `chain`.
+    #[must_use]
+    pub fn new(chain: Chain, pool: Pool, limits: Limits) -> Self {
+        Self(Arc::new(Inner { chain, pool, limits }))
+    }
+
+    /// Names of the methods that [`call`](Self::call) answers.
+    #[must_use]
+    pub fn methods() -> &'static [&'static str] {
+        method_names()
+    }
+
+    /// Names of the methods that [`subscribe`](Self::subscribe) answers.
+    #[must_use]
+    pub fn subscriptions() -> &'static [&'static str] {
+        subscription_names()
+    }
+
+    /// Carries out a call. `params` is what came under that name: a list, an object, or nothing.
+    ///
+    /// # Errors
+    /// The specification's errors for the method, `-32601` for an unknown one, `-32602` for wrong parameters,
+    /// `-32603` when the node itself fails.
+    pub async fn call(&self, method: &str, params: Option<&RawValue>) -> Answer {
+        dispatch(self, method, params).await
+    }
+
+    /// The OpenRPC document that describes all methods and notifications, for `rpc.discover`.
+    #[must_use]
+    pub fn openrpc() -> &'static serde_json::Value {
+        openrpc::document()
+    }
+
+    fn chain(&self) -> &Chain {
+        &self.0.chain
+    }
+
+    fn pool(&self) -> &Pool {
+        &self.0.pool
+    }
+
+    fn limits(&self) -> &Limits {
+        &self.0.limits
+    }
+}
+
+/// A method with its parameters in the order of the specification.
+struct Method {
+    name: &'static str,
+    params: &'static [&'static str],
+}
+
+/// The table of methods, and the way from a name to the function that answers it.
+macro_rules! methods {
+    ($($name:literal ($($param:ident),*) => $function:path;)*) => {
+        const METHODS: &[Method] = &[$(Method { name: $name, params: &[$(stringify!($param)),*] }),*];
+
+        fn method_names() -> &'static [&'static str] {
+            &[$($name),*]
+        }
+
+        async fn dispatch(rpc: &StarknetRpc, method: &str, raw: Option<&RawValue>) -> Answer {
+            match method {
+                $($name => $function(rpc, Params::sort(&[$(stringify!($param)),*], raw)?).await,)*
+                _ => Err(RpcError::method_not_found(method)),
+            }
+        }
+    };
+}
+
+methods! {
+    "starknet_specVersion" () => read::spec_version;
+    "starknet_getBlockWithTxHashes" (block_id) => read::block_with_tx_hashes;
+    "starknet_getBlockWithTxs" (block_id, response_flags) => read::block_with_txs;
+    "starknet_getBlockWithReceipts" (block_id, response_flags) => read::block_with_receipts;
+    "starknet_getStateUpdate" (block_id, contract_addresses) => read::state_update;
+    "starknet_getStorageAt" (contract_address, key, block_id, response_flags) => read::storage_at;
+    "starknet_getTransactionStatus" (transaction_hash) => read::transaction_status;
+    "starknet_getMessagesStatus" (transaction_hash) => read::messages_status;
+    "starknet_getTransactionByHash" (transaction_hash, response_flags) => read::transaction_by_hash;
+    "starknet_getTransactionByBlockIdAndIndex" (block_id, index, response_flags) => read::transaction_by_block_id_and_index;
+    "starknet_getTransactionReceipt" (transaction_hash) => read::transaction_receipt;
+    "starknet_getClass" (block_id, class_hash) => read::class;
+    "starknet_getClassHashAt" (block_id, contract_address) => read::class_hash_at;
+    "starknet_getClassAt" (block_id, contract_address) => read::class_at;
+    "starknet_getBlockTransactionCount" (block_id) => read::block_transaction_count;
+    "starknet_blockNumber" () => read::block_number;
+    "starknet_blockHashAndNumber" () => read::block_hash_and_number;
+    "starknet_chainId" () => read::chain_id;
+    "starknet_syncing" () => read::syncing;
+    "starknet_getEvents" (filter) => read::get_events;
+    "starknet_getNonce" (block_id, contract_address) => read::nonce;
+    "starknet_getStorageProof" (block_id, class_hashes, contract_addresses, contracts_storage_keys) => read::storage_proof;
+    "starknet_getCompiledCasm" (class_hash) => read::compiled_casm;
+}
+
+/// Names of the subscriptions.
+fn subscription_names() -> &'static [&'static str] {
+    subscriptions::NAMES
+}
+
+/// The parameters of a method or subscription, in order.
+#[cfg(test)]
+fn parameter_names(name: &str) -> Option<&'static [&'static str]> {
+    let methods = METHODS.iter().chain(subscriptions::METHODS);
+    methods.into_iter().find(|method| method.name == name).map(|method| method.params)
+}
+
+/// Writes a result.
+fn answer<T: Serialize + ?Sized>(result: &T) -> Answer {
+    to_raw_value(result).map_err(RpcError::internal)
+}
+
+/// The chain cannot answer: the disk, not the request, is at fault.
+fn from_chain(error: ChainError) -> RpcError {
+    RpcError::internal(error)
+}
+
+/// Runs what takes long or reads much on a thread where waiting harms no other call.
+async fn off_thread<F>(work: F) -> Answer
+where
+    F: FnOnce() -> Answer + Send + 'static,
+{
+    match tokio::task::spawn_blocking(work).await {
+        Ok(answer) => answer,
+        Err(_) => Err(RpcError::internal("the call ended before it had an answer")),
+    }
+}
