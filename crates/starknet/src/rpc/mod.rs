@@ -121,6 +121,12 @@ impl StarknetRpc {
         openrpc::document()
     }
 
+    /// What to answer to `starknet_unsubscribe` with an id that is not open on the connection.
+    #[must_use]
+    pub fn unknown_subscription() -> RpcError {
+        error::INVALID_SUBSCRIPTION_ID.into()
+    }
+
     fn chain(&self) -> &Chain {
         &self.0.chain
     }

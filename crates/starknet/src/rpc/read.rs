@@ -26,6 +26,7 @@ use super::{Answer, SPEC_VERSION, StarknetRpc, answer, from_chain, off_thread};
 use crate::block::Block;
 use crate::chain::Located;
 use crate::classes::DeclaredClass;
+use crate::pool::Pool;
 use crate::view::{At, StateView};
 
 /// Contracts that have storage without a class: block hashes and the aliases of state compression.
@@ -250,15 +251,32 @@ pub(super) async fn compiled_casm(rpc: &StarknetRpc, params: Params<'_>) -> Answ
 
 pub(super) async fn transaction_status(rpc: &StarknetRpc, params: Params<'_>) -> Answer {
     let hash = transaction_hash(&params, 0)?;
-    // The pool first: a transaction leaves it only after the chain shows it, so none is missed in between.
-    let waiting = rpc.pool().status(hash);
+    match find(rpc, hash, |pool| pool.status(hash))? {
+        Found::Executed(located) => answer(&StatusJson::executed(finality(&located), &located.transaction.outcome)),
+        Found::Waiting(status) => answer(&StatusJson::waiting(status.into())),
+    }
+}
+
+/// Where a transaction was found.
+enum Found<T> {
+    Executed(Located),
+    Waiting(T),
+}
+
+/// Looks for a transaction in the chain, then in the pool, then once more in the chain: it may have moved meanwhile,
+/// and it leaves the pool only after the chain shows it.
+fn find<T>(
+    rpc: &StarknetRpc,
+    hash: TransactionHash,
+    in_pool: impl FnOnce(&Pool) -> Option<T>,
+) -> Result<Found<T>, RpcError> {
     if let Some(located) = rpc.located(hash)? {
-        return answer(&StatusJson::executed(finality(&located), &located.transaction.outcome));
+        return Ok(Found::Executed(located));
     }
-    match waiting {
-        Some(status) => answer(&StatusJson::waiting(status.into())),
-        None => Err(not_found(rpc, hash)),
+    if let Some(waiting) = in_pool(rpc.pool()) {
+        return Ok(Found::Waiting(waiting));
     }
+    rpc.located(hash)?.map(Found::Executed).ok_or_else(|| not_found(rpc, hash))
 }
 
 /// No such transaction; if it was accepted and then dropped, why.
@@ -280,17 +298,15 @@ fn in_block(located: &Located) -> InBlock {
 pub(super) async fn transaction_by_hash(rpc: &StarknetRpc, params: Params<'_>) -> Answer {
     let hash = transaction_hash(&params, 0)?;
     let proof_facts = proof_facts(&params, 1)?;
-    let waiting = rpc.pool().transaction(hash);
-    if let Some(located) = rpc.located(hash)? {
-        let transaction = &located.transaction.transaction;
-        return answer(&TransactionJson { transaction, hash: Some(hash), proof_facts });
-    }
-    match waiting {
-        Some(ready) => {
+    match find(rpc, hash, |pool| pool.transaction(hash))? {
+        Found::Executed(located) => {
+            let transaction = &located.transaction.transaction;
+            answer(&TransactionJson { transaction, hash: Some(hash), proof_facts })
+        }
+        Found::Waiting(ready) => {
             let transaction = &Transaction::from(ready.transaction.clone());
             answer(&TransactionJson { transaction, hash: Some(hash), proof_facts })
         }
-        None => Err(not_found(rpc, hash)),
     }
 }
 
