@@ -1,0 +1,84 @@
+//! A JSON-RPC client of a chain on this machine.
+
+use std::time::Duration;
+
+use anyhow::{Context, anyhow, bail};
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+use starknet_types_core::felt::Felt;
+
+/// A call that takes longer has failed.
+const CALL_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Where a chain answers.
+#[derive(Debug, Clone)]
+pub(crate) struct Endpoint {
+    client: reqwest::Client,
+    url: String,
+    pub(crate) ws: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct Answer<T> {
+    result: Option<T>,
+    error: Option<Value>,
+}
+
+#[derive(Deserialize)]
+pub(crate) struct Block {
+    /// Absent in the block that is being built.
+    pub(crate) block_number: Option<u64>,
+    pub(crate) transactions: Vec<Felt>,
+}
+
+impl Endpoint {
+    /// An endpoint on this machine; others are refused, a load generator is no toy for other people's networks.
+    pub(crate) fn new(url: &str, ws: Option<&str>) -> anyhow::Result<Self> {
+        for url in std::iter::once(url).chain(ws) {
+            let host = reqwest::Url::parse(url).with_context(|| format!("{url} is not a URL"))?;
+            if !matches!(host.host_str(), Some("127.0.0.1" | "localhost" | "[::1]")) {
+                bail!("{url}: load is put on loopback only (127.0.0.1, localhost, ::1)");
+            }
+        }
+        let client = reqwest::Client::builder().timeout(CALL_TIMEOUT).no_proxy().build()?;
+        Ok(Self { client, url: url.to_owned(), ws: ws.map(str::to_owned) })
+    }
+
+    /// Calls a method and reads its result.
+    pub(crate) async fn call<T: DeserializeOwned>(&self, method: &str, params: Value) -> anyhow::Result<T> {
+        self.send(request(method, &params)).await.with_context(|| method.to_owned())
+    }
+
+    /// Sends a request made by [`request`].
+    pub(crate) async fn send<T: DeserializeOwned>(&self, body: String) -> anyhow::Result<T> {
+        let post = self.client.post(&self.url).header("content-type", "application/json").body(body);
+        let bytes = post.send().await?.bytes().await?;
+        let answer: Answer<T> = serde_json::from_slice(&bytes)
+            .with_context(|| format!("unexpected answer {}", String::from_utf8_lossy(&bytes)))?;
+        match (answer.result, answer.error) {
+            (Some(result), None) => Ok(result),
+            (_, Some(error)) => Err(anyhow!("{error}")),
+            (None, None) => Err(anyhow!("neither result nor error")),
+        }
+    }
+
+    pub(crate) async fn block(&self, id: Value) -> anyhow::Result<Block> {
+        self.call("starknet_getBlockWithTxHashes", json!({ "block_id": id })).await
+    }
+
+    pub(crate) async fn block_number(&self) -> anyhow::Result<u64> {
+        self.call("starknet_blockNumber", json!([])).await
+    }
+
+    /// The text of an HTTP path of the same server, such as `/metrics`.
+    pub(crate) async fn text(&self, path: &str) -> anyhow::Result<String> {
+        let url = reqwest::Url::parse(&self.url)?.join(path)?;
+        Ok(self.client.get(url).send().await?.error_for_status()?.text().await?)
+    }
+}
+
+/// A request as text.
+pub(crate) fn request(method: &str, params: &Value) -> String {
+    json!({"jsonrpc": "2.0", "id": 1, "method": method, "params": params}).to_string()
+}

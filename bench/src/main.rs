@@ -1,0 +1,95 @@
+//! Load and side-by-side benchmarks of Starknet chains, over plain JSON-RPC.
+//!
+//! ```text
+//! cargo xtask bench starknet            ours: ceiling, idle, peak, half load
+//! cargo xtask bench starknet --peer     the same load on starknet-devnet as well, and the ratio
+//! cargo xtask bench ceiling             what the execution library does alone on this machine
+//! cargo xtask bench load --url …        load on a chain that already runs
+//! ```
+//!
+//! It knows nothing of our node but its command line and the public RPC, so that whatever is measured here can be measured on
+//! any other chain in the same way. Every transaction is signed before the clock starts. Loopback only; every run ends by itself.
+
+mod account;
+mod ceiling;
+mod endpoint;
+mod load;
+mod report;
+mod server;
+mod suite;
+mod watch;
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand};
+
+/// Measure Starknet chains over plain JSON-RPC.
+#[derive(Parser)]
+#[command(name = "bench", bin_name = "cargo xtask bench")]
+struct Cli {
+    #[command(subcommand)]
+    what: What,
+}
+
+#[derive(Subcommand)]
+enum What {
+    /// Start our release binary in a temporary folder and measure it, and a peer beside it if wished
+    Starknet(suite::Options),
+    /// Execute transfers with the execution library alone: no RPC, no admission, no roots, no disk
+    Ceiling(ceiling::Options),
+    /// Put load on a chain that already runs on this machine
+    Load(LoadOptions),
+}
+
+#[derive(Args)]
+struct LoadOptions {
+    /// JSON-RPC endpoint; loopback only
+    #[arg(long, default_value = "http://127.0.0.1:6060/")]
+    url: String,
+    /// WebSocket endpoint; without it the chain is polled
+    #[arg(long)]
+    ws: Option<String>,
+    /// JSON file `[{"address": "0x…", "private_key": "0x…"}]`; without it the chain is asked for its predeployed accounts
+    #[arg(long)]
+    accounts_file: Option<PathBuf>,
+    /// Transactions a second; without it as many as the chain takes
+    #[arg(long)]
+    rate: Option<f64>,
+    #[command(flatten)]
+    shape: load::Shape,
+    /// Process whose peak memory is reported
+    #[arg(long)]
+    pid: Option<u32>,
+}
+
+fn main() -> anyhow::Result<()> {
+    // One thread: what the generator takes, the chain beside it lacks.
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
+    match Cli::parse().what {
+        What::Ceiling(options) => ceiling::run(&options),
+        What::Starknet(options) => runtime.block_on(suite::run(options)),
+        What::Load(options) => runtime.block_on(load_running(options)),
+    }
+}
+
+async fn load_running(options: LoadOptions) -> anyhow::Result<()> {
+    let endpoint = endpoint::Endpoint::new(&options.url, options.ws.as_deref())?;
+    let accounts = match &options.accounts_file {
+        Some(file) => account::from_file(file)?,
+        None => account::predeployed(&endpoint).await?,
+    };
+    let pace = options.rate.map_or(load::Pace::Closed, load::Pace::PerSecond);
+    let shape = options.shape;
+    let outcome = load::run(&endpoint, &accounts, pace, &shape).await?;
+    let mut table = report::Table::new(&["measure", "value"]);
+    report::outcome_rows(&mut table, &[&outcome]);
+    if let Some(pid) = options.pid {
+        table.row(&["peak memory".to_owned(), report::megabytes(server::peak_memory(pid)?)]);
+    }
+    println!("{table}");
+    Ok(())
+}
+
+/// Waits at most this long for a server to answer, or for the last transactions to be accepted.
+const PATIENCE: Duration = Duration::from_secs(60);
