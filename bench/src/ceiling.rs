@@ -139,6 +139,9 @@ fn by_workers(world: &Arc<World>, transfers: &[Transaction], workers: usize, chu
     }
     let rate = executed as f64 / started.elapsed().as_secs_f64();
     executor.close_block(executed).map_err(|error| anyhow!("closing the block: {error}"))?;
+    drop(executor);
+    // Workers whose pool is dropped without a word panic.
+    Arc::try_unwrap(pool).map_err(|_| anyhow!("the pool of workers is still in use"))?.join();
     Ok(rate)
 }
 
