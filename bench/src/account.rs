@@ -159,7 +159,8 @@ mod tests {
             .expect("a version 3 transaction has a hash");
         assert_eq!(hash.0, signed.hash);
         let key = starknet_crypto::get_public_key(&ACCOUNT.private_key);
-        assert_eq!(starknet_crypto::verify(&key, &signed.hash, &signed.signature[0], &signed.signature[1]), Ok(true));
+        let valid = starknet_crypto::verify(&key, &signed.hash, &signed.signature[0], &signed.signature[1]);
+        assert!(valid.is_ok_and(|valid| valid));
     }
 
     #[test]
