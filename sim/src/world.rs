@@ -109,7 +109,7 @@ struct Node {
 }
 
 enum Item {
-    Event { to: usize, run: u32, event: Event },
+    Event { to: usize, run: u32, event: Box<Event> },
     Wake { to: usize, run: u32 },
     Commit { from: usize, run: u32, payload: Payload, answered: bool },
     Restart { node: usize },
@@ -271,7 +271,7 @@ impl World {
 
     fn happen(&mut self, item: Item) -> Result<(), Violation> {
         match item {
-            Item::Event { to, run, event } => self.deliver(to, run, event),
+            Item::Event { to, run, event } => self.deliver(to, run, *event),
             Item::Wake { to, run } => {
                 if self.nodes[to].wake_at <= self.now {
                     self.nodes[to].wake_at = Timestamp::MAX;
@@ -591,7 +591,7 @@ impl World {
     fn answer_after(&mut self, place: usize, longest: u64, event: Event) {
         let wait = self.dice.within(&(*USUAL.start()..=longest));
         let run = self.nodes[place].run;
-        self.agenda.plan(self.now.after(Millis::new(wait)), Item::Event { to: place, run, event });
+        self.agenda.plan(self.now.after(Millis::new(wait)), Item::Event { to: place, run, event: Box::new(event) });
     }
 
     fn seal(&mut self, place: usize, build: types::BuildId) -> Result<Event, Failure> {

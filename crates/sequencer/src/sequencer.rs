@@ -136,7 +136,7 @@ impl Sequencer {
         let leads = self.active
             && match &self.agreement {
                 Agreement::Solo(Solo) => true,
-                Agreement::Conductor(conductor) => conductor.may_keep_build(),
+                Agreement::Conductor(conductor) => conductor.leads(),
                 Agreement::Committee(council) => council.is_member(),
             };
         if leads { Standing::Leading } else { Standing::Following }
@@ -266,6 +266,7 @@ impl Sequencer {
         if self.mutation.is(Mutant::DropOnImportFailure) {
             self.publication.take_import();
             self.publication.deciding = None;
+            self.catch_up = CatchUp::default();
         }
         let backoff = self.backoff;
         self.publication.import_failed(|attempt| attempt.failed(now, backoff));

@@ -4,7 +4,7 @@
 //! `types::Committee::proposer`.
 
 use sequencer::{Effect, Event, Role};
-use types::MemberId;
+use types::{BlockNumber, MemberId};
 
 use super::{Finding, Seen};
 use crate::world::Mode;
@@ -12,38 +12,56 @@ use crate::world::Mode;
 /// What each node was told last to be.
 #[derive(Clone, Debug)]
 pub struct LeadsWhenEntitled {
-    leads: Vec<bool>,
+    told: Vec<Told>,
+}
+
+/// What one node was told. Whoever is elected must see where the conductor's chain ends before it builds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Told {
+    Follow,
+    Lead,
+    LeadFrom(BlockNumber),
 }
 
 impl LeadsWhenEntitled {
     /// For so many nodes, none of which leads.
     pub fn of(nodes: usize) -> Self {
-        Self { leads: vec![false; nodes] }
+        Self { told: vec![Told::Follow; nodes] }
     }
 
-    /// An election.
+    /// An election, or the conductor's answer.
     pub fn hear(&mut self, node: usize, event: &Event) {
-        if let Event::Leadership(role) = event {
-            self.leads[node] = *role == Role::Leader;
+        let told = &mut self.told[node];
+        match (event, *told) {
+            (Event::Leadership(Role::Leader), _) => *told = Told::Lead,
+            (Event::Leadership(Role::Follower), _) => *told = Told::Follow,
+            (Event::ConductorTold { head, .. }, Told::Lead | Told::LeadFrom(_)) => {
+                *told = Told::LeadFrom(head.map_or(BlockNumber::GENESIS, |head| head.number));
+            }
+            _ => {}
         }
     }
 
     /// One that starts again leads only when told so.
     pub fn restarted(&mut self, node: usize) {
-        self.leads[node] = false;
+        self.told[node] = Told::Follow;
     }
 
     /// Looks at everything that makes a block.
     pub fn see(&self, seen: &Seen<'_>) -> Finding {
-        let slot = match seen.effect {
-            Effect::Open { attributes, .. } => Some(attributes.slot),
-            Effect::Seal { .. } => None,
-            Effect::Propose(proposal) => Some(proposal.slot),
+        let (slot, parent) = match seen.effect {
+            Effect::Open { attributes, .. } => (Some(attributes.slot), Some(attributes.parent.number)),
+            Effect::Seal { .. } => (None, None),
+            Effect::Propose(proposal) => (Some(proposal.slot), None),
             _ => return Ok(()),
         };
         let entitled = match seen.mode {
             Mode::Solo => true,
-            Mode::Conductor => self.leads[seen.node],
+            Mode::Conductor => match self.told[seen.node] {
+                Told::Follow => false,
+                Told::Lead => parent.is_none(),
+                Told::LeadFrom(head) => parent.is_none_or(|parent| parent >= head),
+            },
             Mode::Committee => slot.is_none_or(|slot| {
                 u32::try_from(seen.node).is_ok_and(|place| seen.committee.proposer(slot) == MemberId::new(place))
             }),

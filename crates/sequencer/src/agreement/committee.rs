@@ -232,6 +232,9 @@ impl Council {
         if let Some(lock) = &proposal.lock {
             self.consider_lock(scene.head, lock.clone());
         }
+        if self.mutation.is(Mutant::VowTwice) {
+            self.proposals.remove(&proposal.slot);
+        }
         self.proposals.entry(proposal.slot).or_insert((peer, proposal));
         parent
     }
@@ -589,6 +592,7 @@ impl Council {
         }
         if let Some((_, first)) = self.proposals.get(&proposal.slot)
             && first.payload.block != block
+            && !self.mutation.is(Mutant::VowTwice)
         {
             let (first, second) = (Box::new(first.clone()), Box::new(proposal.clone()));
             return Judgement::Bad(Offence::TwoProposals { first, second });

@@ -64,27 +64,29 @@ impl Conductor {
         Self { role: Role::Follower, sight: Sight::Unsure, held: None, mutation }
     }
 
-    /// May we open a build on our head?
-    pub(crate) fn may_lead(&self) -> bool {
-        let sure = matches!(self.sight, Sight::Sure) || self.mutation.is(Mutant::LeadWithoutAsking);
-        self.may_keep_build() && sure && self.held.is_none()
+    /// Are we the one elected?
+    pub(crate) const fn leads(&self) -> bool {
+        matches!(self.role, Role::Leader)
     }
 
-    /// May a build that is open go on?
+    /// May we open a build on our head?
+    pub(crate) fn may_lead(&self) -> bool {
+        self.may_keep_build() && self.held.is_none()
+    }
+
+    /// May a build that is open go on? Not once someone else may have led since it was opened.
     pub(crate) fn may_keep_build(&self) -> bool {
-        match self.role {
-            Role::Leader => true,
-            Role::Follower => self.mutation.is(Mutant::SealWithoutLeadership),
+        match (self.role, self.sight) {
+            (Role::Leader, Sight::Sure) => true,
+            (Role::Leader, Sight::Unsure | Sight::Asking(..)) => self.mutation.is(Mutant::LeadWithoutAsking),
+            (Role::Follower, _) => self.mutation.is(Mutant::SealWithoutLeadership),
         }
     }
 
     /// Elected, or another was. An election of whoever leads already may hide one in between: look again.
     pub(crate) fn elected(&mut self, role: Role) {
         self.role = role;
-        self.sight = match (self.sight, role) {
-            (Sight::Sure, Role::Follower) if self.mutation.is(Mutant::SealWithoutLeadership) => Sight::Sure,
-            (Sight::Unsure | Sight::Asking(..) | Sight::Sure, Role::Leader | Role::Follower) => Sight::Unsure,
-        };
+        self.sight = Sight::Unsure;
     }
 
     /// Our payload is sealed: decided once the conductor holds it.
