@@ -12,7 +12,7 @@ use crate::steps::{Root, run};
 const FLAGS: &str = "docs/starknet/flags.md";
 
 /// What stands above the help in that page, up to and with the line that opens the block of text.
-const FLAGS_HEAD: &str = include_str!("docs/flags_head.md");
+const FLAGS_HEAD: &str = include_str!("docs/flags_head.txt");
 
 /// Builds the program and writes the pages.
 pub(crate) fn docs(root: &Root) -> anyhow::Result<()> {

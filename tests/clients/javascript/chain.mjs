@@ -50,6 +50,7 @@ export async function balanceOf(owner, token = STRK, blockIdentifier = 'latest')
 export async function landed(transactionHash) {
   const receipt = await provider.waitForTransaction(transactionHash, {
     retryInterval: 50,
+    retries: 600,
     successStates: ['ACCEPTED_ON_L2'],
     errorStates: [],
   });

@@ -14,7 +14,10 @@ assert.ok(estimate.overall_fee > 0n);
 // Simulated, it shows the transfer in its trace; nothing moves.
 const nonce = await user.getNonce();
 const balance = await balanceOf(other.address);
-const { simulated_transactions } = await user.simulateTransaction([{ type: 'INVOKE', payload: call }], { tip: 0n });
+const { simulated_transactions } = await user.simulateTransaction([{ type: 'INVOKE', payload: call }], {
+  skipValidate: false,
+  tip: 0n,
+});
 assert.equal(simulated_transactions.length, 1);
 const { transaction_trace } = simulated_transactions[0];
 assert.equal(transaction_trace.type, 'INVOKE');
