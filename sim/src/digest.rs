@@ -22,11 +22,8 @@ impl Digest {
     }
 
     fn mix(&mut self, word: u64) {
-        let product = u128::from(self.low ^ word) * u128::from(0x9fb2_1c65_1e98_df25_u64);
-        let [low, high] = [product, product >> 64].map(|half| u64::try_from(half & u128::from(u64::MAX)).unwrap_or(0));
-        let folded = low ^ high;
-        self.high = (self.high ^ folded).rotate_left(23).wrapping_add(word);
-        self.low = self.low.rotate_left(29).wrapping_add(folded);
+        self.low = (self.low ^ word).wrapping_mul(0x9fb2_1c65_1e98_df25).rotate_left(31);
+        self.high = (self.high ^ self.low).rotate_left(23).wrapping_add(word);
     }
 }
 
@@ -36,11 +33,9 @@ impl Hasher for Digest {
     }
 
     fn write(&mut self, bytes: &[u8]) {
-        for chunk in bytes.chunks(8) {
-            let mut word = [0; 8];
-            word[..chunk.len()].copy_from_slice(chunk);
-            self.mix(u64::from_le_bytes(word));
-        }
+        let (words, rest) = bytes.as_chunks::<8>();
+        words.iter().for_each(|word| self.mix(u64::from_le_bytes(*word)));
+        rest.iter().for_each(|byte| self.mix(u64::from(*byte)));
     }
 
     fn write_u8(&mut self, word: u8) {

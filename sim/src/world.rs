@@ -105,7 +105,8 @@ struct Node {
     mailbox: Vec<Event>,
     faulty: bool,
     follows: bool,
-    flushed_safe: u64,
+    /// What it heard last that it is.
+    role: Role,
 }
 
 enum Item {
@@ -168,7 +169,7 @@ impl World {
                 mailbox: Vec::new(),
                 faulty: false,
                 follows: mode == Mode::Solo && place > 0,
-                flushed_safe: 0,
+                role: Role::Follower,
             });
             let at = world.now.after(Millis::new(world.dice.below(500)));
             world.agenda.plan(at, Item::Restart { node: place });
@@ -322,10 +323,19 @@ impl World {
             self.counts.elections += 1;
             self.conductor.elect(Some(leader));
             for node in 0..self.nodes.len() {
-                let role = if node == leader { Role::Leader } else { Role::Follower };
-                self.answer_in_time(node, Event::Leadership(role));
+                self.answer_in_time(node, Event::Leadership(self.role(node)));
             }
         }
+        // News of elections may overtake each other; whoever looks again hears of it.
+        for node in 0..self.nodes.len() {
+            if self.nodes[node].role != self.role(node) && self.dice.happens(500) {
+                self.answer_in_time(node, Event::Leadership(self.role(node)));
+            }
+        }
+    }
+
+    fn role(&self, place: usize) -> Role {
+        if self.conductor.leader() == Some(place) { Role::Leader } else { Role::Follower }
     }
 
     /// Tells a node now and then what landed on L1, and sometimes what landed long ago.
@@ -339,7 +349,6 @@ impl World {
         let finalized = safe.saturating_sub(self.dice.below(30));
         let block = |number: u64| self.truth.decided(BlockNumber::new(number)).map(|decided| decided.payload.block);
         if let Some((safe, finalized)) = block(safe).zip(block(finalized)) {
-            self.nodes[place].flushed_safe = safe.number.as_u64();
             self.answer_in_time(place, Event::Landed { safe, finalized });
         }
     }
@@ -376,6 +385,7 @@ impl World {
     fn crash(&mut self, place: usize) {
         let node = &mut self.nodes[place];
         node.heart = None;
+        node.role = Role::Follower;
         node.mailbox.clear();
         node.run += 1;
         node.wake_at = Timestamp::MAX;
@@ -405,6 +415,9 @@ impl World {
         if node.suspended {
             node.mailbox.push(event);
             return Ok(());
+        }
+        if let Event::Leadership(role) = event {
+            node.role = role;
         }
         if node.faulty {
             self.plot(place, &event);

@@ -665,7 +665,7 @@ impl Sequencer {
 
     fn scene(&self, now: Timestamp) -> Scene {
         let busy = self.publication.deciding.is_some() || self.asking.is_some();
-        Scene { now, head: self.head(), active: self.active && !busy }
+        Scene { now, slot: self.timetable.slot_at(now), head: self.head(), active: self.active && !busy }
     }
 
     fn seal_at(&self) -> Timestamp {
@@ -691,7 +691,7 @@ impl Sequencer {
         match &self.agreement {
             Agreement::Solo(Solo) => self.opening_deadline(now),
             Agreement::Conductor(conductor) => conductor.deadline().into_iter().chain(self.opening_deadline(now)).min(),
-            Agreement::Committee(council) => council.deadline(now),
+            Agreement::Committee(council) => council.deadline(now, self.timetable.slot_at(now)),
         }
     }
 

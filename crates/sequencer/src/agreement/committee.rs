@@ -110,6 +110,8 @@ struct Own {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Scene {
     pub(crate) now: Timestamp,
+    /// The slot that `now` lies in.
+    pub(crate) slot: Slot,
     pub(crate) head: BlockRef,
     /// May we propose and vow?
     pub(crate) active: bool,
@@ -252,7 +254,7 @@ impl Council {
             penalize(peer, Offence::NotAMember, effects);
             return None;
         }
-        match self.place(scene.now, slot) {
+        match place(scene.slot, slot) {
             Place::TooEarly => {
                 penalize(peer, Offence::TooEarly, effects);
                 return None;
@@ -265,7 +267,7 @@ impl Council {
             penalize(peer, Offence::BadCertificate, effects);
             return None;
         }
-        if slot < self.oldest(scene.now) {
+        if slot < oldest(scene.slot) {
             return None;
         }
         let behind = attestation.vow.block.number <= scene.head.number;
@@ -350,7 +352,7 @@ impl Council {
     /// Does all that time and what is known allow: attest, propose, endorse, repeat. Yields a payload to be imported before we can
     /// say more.
     pub(crate) fn advance(&mut self, scene: Scene, effects: &mut Effects) -> Option<Payload> {
-        self.forget(scene.now);
+        self.forget(scene.slot);
         if !scene.active || self.me.is_none() {
             return None;
         }
@@ -364,8 +366,7 @@ impl Council {
 
     /// The slot for which a build may be opened now, not before `earliest`.
     pub(crate) fn build_slot(&self, scene: Scene, earliest: Slot) -> Option<Slot> {
-        let current = self.timetable.slot_at(scene.now);
-        [current, current.next()].into_iter().find(|slot| {
+        [scene.slot, scene.slot.next()].into_iter().find(|slot| {
             *slot >= earliest
                 && self.may_build(scene, *slot)
                 && scene.now >= self.timetable.opens_at(*slot)
@@ -379,9 +380,9 @@ impl Council {
     }
 
     /// When [`Council::advance`] or [`Council::build_slot`] has something to do.
-    pub(crate) fn deadline(&self, now: Timestamp) -> Option<Timestamp> {
+    pub(crate) fn deadline(&self, now: Timestamp, slot: Slot) -> Option<Timestamp> {
         self.me?;
-        let next = self.timetable.slot_at(now).next();
+        let next = slot.next();
         let opens = self.timetable.opens_at(next);
         let turn = if opens > now { opens } else { self.timetable.start(next) };
         Some(self.resend_at.map_or(turn, |resend_at| resend_at.min(turn)))
@@ -401,7 +402,7 @@ impl Council {
 
     /// In our own slot, proposes the locked payload again, or else the one that we sealed.
     fn propose(&mut self, scene: Scene, effects: &mut Effects) {
-        let slot = self.timetable.slot_at(scene.now);
+        let slot = scene.slot;
         if scene.now < self.timetable.start(slot) || !self.is_turn(scene.head, slot) {
             return;
         }
@@ -579,7 +580,7 @@ impl Council {
         if proposal.proposer != self.committee.proposer(proposal.slot) {
             return Judgement::Bad(Offence::NotTheProposer);
         }
-        match self.place(scene.now, proposal.slot) {
+        match place(scene.slot, proposal.slot) {
             Place::TooEarly => return Judgement::Bad(Offence::TooEarly),
             Place::Late => return Judgement::Late,
             Place::Current => {}
@@ -626,17 +627,6 @@ impl Council {
         let built = proposal.payload.slot;
         let in_turn = built == proposal.slot || (built < proposal.slot && proposal.lock.is_some());
         in_turn && proposal.payload.block.timestamp <= self.timetable.stamp(built)
-    }
-
-    fn place(&self, now: Timestamp, slot: Slot) -> Place {
-        let current = self.timetable.slot_at(now).as_u64();
-        if slot.as_u64() > current.saturating_add(SLOTS_AHEAD_MAX) {
-            Place::TooEarly
-        } else if slot.as_u64().saturating_add(SLOTS_BEHIND_MAX) < current {
-            Place::Late
-        } else {
-            Place::Current
-        }
     }
 
     /// A lock was brought along. Is it one?
@@ -712,19 +702,14 @@ impl Council {
         }
     }
 
-    fn forget(&mut self, now: Timestamp) {
-        let oldest = self.oldest(now);
+    fn forget(&mut self, current: Slot) {
+        let oldest = oldest(current);
         while let Some(entry) = self.proposals.first_entry()
             && *entry.key() < oldest
         {
             entry.remove();
         }
         self.tally.forget_before(oldest);
-    }
-
-    /// The oldest slot that still counts.
-    fn oldest(&self, now: Timestamp) -> Slot {
-        Slot::new(self.timetable.slot_at(now).as_u64().saturating_sub(SLOTS_BEHIND_MAX))
     }
 
     fn give_up_own(&mut self, effects: &mut Effects) {
@@ -749,6 +734,21 @@ enum Place {
     TooEarly,
     Current,
     Late,
+}
+
+fn place(current: Slot, slot: Slot) -> Place {
+    if slot.as_u64() > current.as_u64().saturating_add(SLOTS_AHEAD_MAX) {
+        Place::TooEarly
+    } else if slot < oldest(current) {
+        Place::Late
+    } else {
+        Place::Current
+    }
+}
+
+/// The oldest slot that still counts.
+fn oldest(current: Slot) -> Slot {
+    Slot::new(current.as_u64().saturating_sub(SLOTS_BEHIND_MAX))
 }
 
 fn penalize(peer: Peer, offence: Offence, effects: &mut Effects) {
