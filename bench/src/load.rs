@@ -294,3 +294,42 @@ pub(crate) fn checked(outcome: Outcome, what: &str) -> anyhow::Result<Outcome> {
     }
     Ok(outcome)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::mock;
+
+    const SHAPE: Shape = Shape { seconds: 1, warm_up: 0, in_flight: 4, connections: 3, sign_for: 40 };
+
+    #[tokio::test]
+    async fn a_closed_loop_ends_with_everything_accounted_for() -> anyhow::Result<()> {
+        let endpoint = mock::start(0).await?;
+        let outcome = run(&endpoint, &mock::accounts(), Pace::Closed, &SHAPE).await?;
+        assert_eq!(outcome.watched_by, Method::Polling);
+        assert_eq!((outcome.rejected, outcome.reverted, outcome.lost), (0, 0, 0));
+        assert!(outcome.sent > 8, "the window opens again: {} sent", outcome.sent);
+        assert_eq!(outcome.ran_dry, outcome.sent == 40);
+        assert!(outcome.included_per_second > 0.0 && outcome.included_per_second <= outcome.sent as f64);
+        assert!(outcome.accepted.value_at_quantile(0.5) >= outcome.pre_confirmed.value_at_quantile(0.5));
+        Ok(())
+    }
+
+    #[tokio::test]
+    async fn a_rate_is_kept_and_refusals_are_quoted() -> anyhow::Result<()> {
+        let endpoint = mock::start(5).await?;
+        let outcome = run(&endpoint, &mock::accounts(), Pace::PerSecond(30.0), &SHAPE).await?;
+        assert!((25..=30).contains(&outcome.sent), "{} sent", outcome.sent);
+        assert_eq!(outcome.rejected, outcome.sent / 5);
+        assert!(outcome.quotes.iter().all(|quote| quote.contains("Account validation failed")), "{:?}", outcome.quotes);
+        assert_eq!(outcome.lost, 0);
+        Ok(())
+    }
+
+    #[test]
+    fn others_networks_are_left_alone() {
+        assert!(Endpoint::new("http://example.org/", None).is_err());
+        assert!(Endpoint::new("http://127.0.0.1:5050/", Some("ws://example.org/ws")).is_err());
+        assert!(Endpoint::new("http://localhost:5050/", Some("ws://127.0.0.1:5050/ws")).is_ok());
+    }
+}

@@ -14,6 +14,8 @@ mod account;
 mod ceiling;
 mod endpoint;
 mod load;
+#[cfg(test)]
+mod mock;
 mod report;
 mod server;
 mod suite;
