@@ -15,7 +15,7 @@ mod steps;
 mod tests;
 mod tidy;
 
-use std::process::ExitCode;
+use std::process::{Command, ExitCode};
 
 use clap::{Args, Parser, Subcommand};
 
@@ -86,9 +86,13 @@ fn ci(root: &Root, args: &TestArgs) -> anyhow::Result<()> {
     tests::test(root, args)
 }
 
+/// One build for both programs: apart they ask for other features of what they share, and most of it would be built twice.
 fn bench(root: &Root, rest: &[String]) -> anyhow::Result<()> {
-    run("release build", root.cargo(["build", "--release", "--locked", "--package", "sequenza"]))?;
-    let mut bench = root.cargo(["run", "--release", "--locked", "--package", "bench", "--"]);
-    bench.args(rest).env("SEQUENZA_BIN", root.artifact("release", "sequenza"));
+    run(
+        "release build",
+        root.cargo(["build", "--release", "--locked", "--package", "sequenza", "--package", "bench"]),
+    )?;
+    let mut bench = Command::new(root.artifact("release", "bench"));
+    bench.args(rest).env("SEQUENZA_BIN", root.artifact("release", "sequenza")).current_dir(root.path());
     run("bench", bench)
 }
