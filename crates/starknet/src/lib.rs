@@ -9,17 +9,26 @@
 //! The two types to start from are [`Chain`], the handle to a chain on disk, and [`StateView`], the state at one
 //! block as `blockifier` reads it.
 
+pub mod admission;
 pub mod backend;
 pub mod block;
 pub mod builder;
+mod cache;
 pub mod chain;
+mod check;
 pub mod classes;
+pub mod codec;
 pub mod commitment;
 pub mod config;
 pub mod events;
+pub mod execution;
 pub mod genesis;
 pub mod pending;
+pub mod pool;
+pub mod rpc;
+mod rules;
 pub mod source;
+mod tables;
 pub mod view;
 
 pub use block::{Block, ExecutedTransaction, Header, Outcome, StateDiff};
