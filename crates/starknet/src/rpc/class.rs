@@ -5,6 +5,8 @@ use std::io::Write;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use cairo_lang_starknet_classes::NestedIntList;
+use cairo_lang_starknet_classes::casm_contract_class::{CasmContractClass, CasmContractEntryPoints};
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use serde::Serialize;
@@ -61,6 +63,33 @@ impl<'a> From<&'a SierraContractClass> for SierraJson<'a> {
             abi: &class.abi,
         }
     }
+}
+
+/// A compiled class, without the hints for the Python VM, which the specification does not have.
+pub(crate) fn casm(class: &CasmContractClass) -> impl Serialize + '_ {
+    CasmJson {
+        prime: format!("{:#x}", class.prime),
+        compiler_version: &class.compiler_version,
+        bytecode: &class.bytecode,
+        // A single segment is written as a number by the compiler; the specification wants a list or nothing.
+        bytecode_segment_lengths: class.bytecode_segment_lengths.as_ref().filter(|lengths| {
+            matches!(lengths, NestedIntList::Node(lengths)
+                if lengths.iter().all(|length| matches!(length, NestedIntList::Leaf(_))))
+        }),
+        hints: &class.hints,
+        entry_points_by_type: &class.entry_points_by_type,
+    }
+}
+
+#[derive(Serialize)]
+struct CasmJson<'a, Words, Hints> {
+    prime: String,
+    compiler_version: &'a str,
+    bytecode: &'a Words,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    bytecode_segment_lengths: Option<&'a NestedIntList>,
+    hints: &'a Hints,
+    entry_points_by_type: &'a CasmContractEntryPoints,
 }
 
 /// A Cairo 0 class: the program compressed with gzip and written in base64, entry points with offsets in hex.

@@ -160,6 +160,20 @@ impl<'de> Deserialize<'de> for Key {
     }
 }
 
+/// An L1 address: 20 bytes (schema `ETH_ADDRESS`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct EthAddress(pub(crate) Felt);
+
+impl<'de> Deserialize<'de> for EthAddress {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let felt = Hex::deserialize(deserializer)?.0;
+        if felt >= Felt::TWO.pow(160_u32) {
+            return Err(de::Error::custom(format!("{felt:#x} is too large for an L1 address, which has 20 bytes")));
+        }
+        Ok(Self(felt))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

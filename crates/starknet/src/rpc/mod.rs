@@ -17,8 +17,11 @@
 mod block;
 mod block_id;
 mod class;
+mod dry_run;
 mod error;
 mod events;
+mod execute;
+mod failure;
 mod hex;
 mod openrpc;
 mod params;
@@ -34,6 +37,7 @@ use std::sync::Arc;
 
 use serde::Serialize;
 use serde_json::value::{RawValue, to_raw_value};
+use tokio::sync::Semaphore;
 
 pub use self::error::RpcError;
 use self::params::Params;
@@ -57,6 +61,8 @@ pub struct Limits {
     pub proof_keys: usize,
     /// Transactions estimated or simulated in one call.
     pub simulated_transactions: usize,
+    /// Calls, estimates, simulations and traces that execute at the same time; further ones wait.
+    pub executions: usize,
     /// How many blocks before the head a subscription may start; more is error 68. The specification's number is 1024.
     pub blocks_back: u64,
 }
@@ -69,6 +75,7 @@ impl Default for Limits {
             filter_addresses: 1024,
             proof_keys: 100,
             simulated_transactions: 100,
+            executions: std::thread::available_parallelism().map_or(2, usize::from),
             blocks_back: 1024,
         }
     }
@@ -82,6 +89,7 @@ struct Inner {
     chain: Chain,
     pool: Pool,
     limits: Limits,
+    executions: Arc<Semaphore>,
 }
 
 /// What a method comes back with.
@@ -91,7 +99,8 @@ impl StarknetRpc {
     /// The interface of `chain`.
     #[must_use]
     pub fn new(chain: Chain, pool: Pool, limits: Limits) -> Self {
-        Self(Arc::new(Inner { chain, pool, limits }))
+        let executions = Arc::new(Semaphore::new(limits.executions.clamp(1, Semaphore::MAX_PERMITS)));
+        Self(Arc::new(Inner { chain, pool, limits, executions }))
     }
 
     /// Names of the methods that [`call`](Self::call) answers.
@@ -133,6 +142,19 @@ impl StarknetRpc {
 
     fn pool(&self) -> &Pool {
         &self.0.pool
+    }
+
+    /// Executes without changing the chain, when it is the call's turn.
+    async fn dry_run(&self, work: impl FnOnce(&Chain) -> Answer + Send + 'static) -> Answer {
+        // Kept until the work ends, also when the caller has gone before that.
+        let turn = Arc::clone(&self.0.executions).acquire_owned().await.map_err(RpcError::internal)?;
+        let chain = self.chain().clone();
+        let work = move || {
+            let answer = work(&chain);
+            drop(turn);
+            answer
+        };
+        dry_run::deep_thread(work).await
     }
 
     fn limits(&self) -> &Limits {
@@ -188,6 +210,12 @@ methods! {
     "starknet_getNonce" (block_id, contract_address) => read::nonce;
     "starknet_getStorageProof" (block_id, class_hashes, contract_addresses, contracts_storage_keys) => read::storage_proof;
     "starknet_getCompiledCasm" (class_hash) => read::compiled_casm;
+    "starknet_call" (request, block_id) => execute::call;
+    "starknet_estimateFee" (request, simulation_flags, block_id) => execute::estimate_fee;
+    "starknet_estimateMessageFee" (message, block_id) => execute::estimate_message_fee;
+    "starknet_simulateTransactions" (block_id, transactions, simulation_flags) => execute::simulate_transactions;
+    "starknet_traceTransaction" (transaction_hash) => execute::trace_transaction;
+    "starknet_traceBlockTransactions" (block_id, trace_flags) => execute::trace_block_transactions;
 }
 
 /// Names of the subscriptions.

@@ -10,7 +10,7 @@ use starknet_types_core::felt::Felt;
 
 use super::block::{BlockJson, Body, PreConfirmedJson};
 use super::block_id::BlockId;
-use super::class::{SierraJson, cairo0};
+use super::class::{SierraJson, cairo0, casm};
 use super::error::{
     BLOCK_NOT_FOUND, CLASS_HASH_NOT_FOUND, COMPILATION_ERROR, CONTRACT_NOT_FOUND, INVALID_TXN_INDEX, RpcError,
     STORAGE_PROOF_NOT_SUPPORTED, TXN_HASH_NOT_FOUND,
@@ -51,7 +51,7 @@ impl StarknetRpc {
     }
 
     /// A sealed block, or `None` for the open one.
-    fn sealed(&self, id: BlockId) -> Result<Option<Block>, RpcError> {
+    pub(super) fn sealed(&self, id: BlockId) -> Result<Option<Block>, RpcError> {
         match Self::at(id)? {
             At::PreConfirmed => Ok(None),
             at => self.chain().block(at).map_err(from_chain)?.map(Some).ok_or_else(|| BLOCK_NOT_FOUND.into()),
@@ -240,7 +240,7 @@ pub(super) async fn compiled_casm(rpc: &StarknetRpc, params: Params<'_>) -> Answ
     off_thread(move || {
         let class = state.class(hash).map_err(from_chain)?.ok_or(RpcError::from(CLASS_HASH_NOT_FOUND))?;
         match &*class {
-            DeclaredClass::Sierra(class) => answer(&*class.casm),
+            DeclaredClass::Sierra(class) => answer(&casm(&class.casm)),
             DeclaredClass::Cairo0(_) => Err(COMPILATION_ERROR.with(serde_json::json!({
                 "compilation_error": "this is a Cairo 0 class: it has no Sierra program that could be compiled to CASM"
             }))),

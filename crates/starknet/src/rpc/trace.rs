@@ -13,6 +13,8 @@ use serde::{Serialize, Serializer};
 use starknet_api::contract_class::EntryPointType;
 use starknet_api::core::ContractAddress;
 use starknet_api::execution_resources::{GasAmount, GasVector};
+use starknet_api::rpc_transaction::RpcTransaction;
+use starknet_api::transaction::Transaction;
 use starknet_api::transaction::fields::GasVectorComputationMode;
 
 use super::hex::{Felts, Hex, list};
@@ -27,6 +29,27 @@ pub(crate) enum TraceKind {
     Declare,
     DeployAccount,
     L1Handler,
+}
+
+impl From<&Transaction> for TraceKind {
+    fn from(transaction: &Transaction) -> Self {
+        match transaction {
+            Transaction::Invoke(_) => Self::Invoke,
+            Transaction::Declare(_) => Self::Declare,
+            Transaction::DeployAccount(_) | Transaction::Deploy(_) => Self::DeployAccount,
+            Transaction::L1Handler(_) => Self::L1Handler,
+        }
+    }
+}
+
+impl From<&RpcTransaction> for TraceKind {
+    fn from(transaction: &RpcTransaction) -> Self {
+        match transaction {
+            RpcTransaction::Invoke(_) => Self::Invoke,
+            RpcTransaction::Declare(_) => Self::Declare,
+            RpcTransaction::DeployAccount(_) => Self::DeployAccount,
+        }
+    }
 }
 
 /// The trace of one transaction.

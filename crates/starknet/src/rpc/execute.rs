@@ -1,0 +1,396 @@
+//! Methods that execute without changing the chain: call, estimate, simulate, trace.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use blockifier::execution::stack_trace::ErrorStack;
+use blockifier::state::cached_state::StateMaps;
+use blockifier::transaction::objects::RevertError;
+use blockifier::transaction::transaction_execution::Transaction as Executable;
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+use serde_json::{Value, json};
+use starknet_api::block::{BlockInfo, BlockNumber, FeeType};
+use starknet_api::core::{EntryPointSelector, Nonce};
+use starknet_api::executable_transaction::L1HandlerTransaction as ExecutableL1Handler;
+use starknet_api::rpc_transaction::RpcTransaction;
+use starknet_api::transaction::fields::{Calldata, Fee};
+use starknet_api::transaction::{L1HandlerTransaction, TransactionHash, TransactionVersion};
+use starknet_types_core::felt::Felt;
+
+use super::block_id::BlockId;
+use super::dry_run::{self, Call, CallFailure, Executed, Execution, ExecutionFailure, Parts};
+use super::error::{
+    BLOCK_NOT_FOUND, CONTRACT_ERROR, CONTRACT_NOT_FOUND, ENTRYPOINT_NOT_FOUND, NO_TRACE_AVAILABLE, RpcError,
+    TRANSACTION_EXECUTION_ERROR, TXN_HASH_NOT_FOUND, UNSUPPORTED_TX_VERSION,
+};
+use super::failure::execution_error;
+use super::hex::{EthAddress, Felts, Hex, Key};
+use super::params::{Params, read};
+use super::trace::{InitialReadsJson, TraceJson, TraceKind};
+use super::transaction::{Submitted, submitted};
+use super::{Answer, StarknetRpc, answer, from_chain};
+use crate::block::{Block, ExecutedTransaction, Header};
+use crate::chain::{Chain, Located};
+use crate::view::{At, StateView};
+
+/// A call (schema `FUNCTION_CALL`).
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct FunctionCall {
+    contract_address: Key,
+    entry_point_selector: Hex,
+    calldata: Vec<Hex>,
+}
+
+/// A message of L1 to a contract (schema `MSG_FROM_L1`).
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Message {
+    from_address: EthAddress,
+    to_address: Key,
+    entry_point_selector: Hex,
+    payload: Vec<Hex>,
+}
+
+/// What a transaction would cost (schemas `FEE_ESTIMATE` and `MESSAGE_FEE_ESTIMATE`).
+#[derive(Serialize)]
+struct FeeEstimateJson {
+    l1_gas_consumed: Hex,
+    l1_gas_price: Hex,
+    l2_gas_consumed: Hex,
+    l2_gas_price: Hex,
+    l1_data_gas_consumed: Hex,
+    l1_data_gas_price: Hex,
+    overall_fee: Hex,
+    unit: &'static str,
+}
+
+/// Reads the transactions of an estimate or a simulation, the parameter called `name`.
+fn transactions(rpc: &StarknetRpc, raw: &RawValue, name: &str) -> Result<Vec<Submitted>, RpcError> {
+    let raw: Vec<&RawValue> = read(raw.get(), name)?;
+    let limit = rpc.limits().simulated_transactions;
+    if raw.len() > limit {
+        return Err(RpcError::invalid_params(format!(
+            "{name}: {} transactions are given, at most {limit} are taken",
+            raw.len()
+        )));
+    }
+    raw.into_iter()
+        .enumerate()
+        .map(|(index, raw)| {
+            submitted(raw, &format!("{name}[{index}]"), None).map_err(|error| {
+                // These methods have no error for the version: it is outside of what their parameters may be.
+                if error.code == UNSUPPORTED_TX_VERSION.code {
+                    RpcError::invalid_params(
+                        error.data.as_ref().and_then(Value::as_str).unwrap_or(UNSUPPORTED_TX_VERSION.message),
+                    )
+                } else {
+                    error
+                }
+            })
+        })
+        .collect()
+}
+
+fn estimate(executed: &Executed, block: &BlockInfo, fee_type: FeeType) -> FeeEstimateJson {
+    let prices = block.gas_prices.gas_price_vector(&fee_type);
+    let gas = &executed.info.receipt.gas;
+    FeeEstimateJson {
+        l1_gas_consumed: gas.l1_gas.0.into(),
+        l1_gas_price: prices.l1_gas_price.get().0.into(),
+        l2_gas_consumed: gas.l2_gas.0.into(),
+        l2_gas_price: prices.l2_gas_price.get().0.into(),
+        l1_data_gas_consumed: gas.l1_data_gas.0.into(),
+        l1_data_gas_price: prices.l1_data_gas_price.get().0.into(),
+        overall_fee: executed.fee.0.into(),
+        unit: match fee_type {
+            FeeType::Strk => "FRI",
+            FeeType::Eth => "WEI",
+        },
+    }
+}
+
+pub(super) async fn call(rpc: &StarknetRpc, params: Params<'_>) -> Answer {
+    let request: FunctionCall = params.required(0)?;
+    let state = rpc.state(params.required(1)?)?;
+    let call = Call {
+        contract: request.contract_address.address(),
+        selector: EntryPointSelector(request.entry_point_selector.0),
+        calldata: request.calldata.into_iter().map(|felt| felt.0).collect(),
+    };
+    rpc.dry_run(move |chain| match dry_run::call(chain, state, call)? {
+        Ok(result) => answer(&Felts(&result)),
+        Err(CallFailure::NoContract) => Err(CONTRACT_NOT_FOUND.into()),
+        Err(CallFailure::NoEntryPoint) => Err(ENTRYPOINT_NOT_FOUND.into()),
+        Err(CallFailure::Failed(stack)) => Err(contract_error(&stack)),
+    })
+    .await
+}
+
+fn contract_error(stack: &ErrorStack) -> RpcError {
+    CONTRACT_ERROR.with(json!({ "revert_error": execution_error(stack) }))
+}
+
+fn execution_failed(index: usize, error: Value) -> RpcError {
+    TRANSACTION_EXECUTION_ERROR.with(json!({ "transaction_index": index, "execution_error": error }))
+}
+
+pub(super) async fn estimate_fee(rpc: &StarknetRpc, params: Params<'_>) -> Answer {
+    #[derive(Deserialize, PartialEq, Eq)]
+    #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+    enum Flag {
+        SkipValidate,
+    }
+    let transactions = transactions(rpc, params.required_raw(0)?, "request")?;
+    // Required by the specification; some clients leave it out when it is empty.
+    let flags: Vec<Flag> = params.optional(1)?.unwrap_or_default();
+    let state = rpc.state(params.required(2)?)?;
+    let parts = Parts { validate: !flags.contains(&Flag::SkipValidate), charge_fee: false };
+    rpc.dry_run(move |chain| {
+        known_senders(&state, &transactions)?;
+        let info = state.block_info().clone();
+        let execution = execute(chain, state, transactions, parts)?;
+        let mut estimates = Vec::with_capacity(execution.executed.len());
+        for (index, executed) in execution.executed.iter().enumerate() {
+            // A reverted transaction would cost as well, but nobody wants to pay for that.
+            match &executed.info.revert_error {
+                Some(RevertError::Execution(stack)) => return Err(execution_failed(index, execution_error(stack))),
+                Some(error) => return Err(execution_failed(index, Value::from(error.to_string()))),
+                None => estimates.push(estimate(executed, &info, FeeType::Strk)),
+            }
+        }
+        answer(&estimates)
+    })
+    .await
+}
+
+/// Refuses a sequence whose senders neither exist nor come into being in it.
+fn known_senders(state: &StateView, transactions: &[Submitted]) -> Result<(), RpcError> {
+    let mut new = BTreeSet::new();
+    for Submitted { transaction, .. } in transactions {
+        let sender = transaction.calculate_sender_address().map_err(RpcError::invalid_params)?;
+        match transaction {
+            RpcTransaction::DeployAccount(_) => drop(new.insert(sender)),
+            _ if new.contains(&sender) || state.is_deployed(sender).map_err(from_chain)? => {}
+            _ => return Err(CONTRACT_NOT_FOUND.into()),
+        }
+    }
+    Ok(())
+}
+
+fn execute(chain: &Chain, state: StateView, transactions: Vec<Submitted>, parts: Parts) -> Result<Execution, RpcError> {
+    let mut executables = Vec::with_capacity(transactions.len());
+    for (index, submitted) in transactions.into_iter().enumerate() {
+        let executable = dry_run::prepare(chain, submitted, parts);
+        executables.push(executable.map_err(|reason| execution_failed(index, Value::from(reason)))?);
+    }
+    let context = state.context();
+    dry_run::execute(state, &context, None, &executables)?
+        .map_err(|failure| execution_failed(failure.index, execution_error(&failure.stack)))
+}
+
+pub(super) async fn estimate_message_fee(rpc: &StarknetRpc, params: Params<'_>) -> Answer {
+    let message: Message = params.required(0)?;
+    let state = rpc.state(params.required(1)?)?;
+    let payload = message.payload.into_iter().map(|felt| felt.0);
+    let calldata: Vec<Felt> = std::iter::once(message.from_address.0).chain(payload).collect();
+    let contract_address = message.to_address.address();
+    let handler = L1HandlerTransaction {
+        version: TransactionVersion::ZERO,
+        nonce: Nonce::default(),
+        contract_address,
+        entry_point_selector: EntryPointSelector(message.entry_point_selector.0),
+        calldata: Calldata(Arc::new(calldata)),
+    };
+    rpc.dry_run(move |chain| {
+        if !state.is_deployed(contract_address).map_err(from_chain)? {
+            return Err(CONTRACT_NOT_FOUND.into());
+        }
+        // What was paid on L1 only has to be something.
+        let handler = ExecutableL1Handler::create(handler, &chain.config().chain_id, Fee(1));
+        let handler = Executable::L1Handler(handler.map_err(RpcError::internal)?);
+        let (context, info) = (state.context(), state.block_info().clone());
+        let execution = dry_run::execute(state, &context, None, &[handler])?;
+        let execution = execution.map_err(|failure| contract_error(&failure.stack))?;
+        match execution.executed.first() {
+            Some(executed) => match &executed.info.revert_error {
+                None => answer(&estimate(executed, &info, FeeType::Eth)),
+                Some(RevertError::Execution(stack)) => Err(contract_error(stack)),
+                Some(error) => Err(CONTRACT_ERROR.with(json!({ "revert_error": error.to_string() }))),
+            },
+            None => Err(RpcError::internal("a message was executed without a result")),
+        }
+    })
+    .await
+}
+
+#[derive(Serialize)]
+struct Simulated<'a> {
+    transaction_trace: TraceJson<'a>,
+    fee_estimation: FeeEstimateJson,
+}
+
+pub(super) async fn simulate_transactions(rpc: &StarknetRpc, params: Params<'_>) -> Answer {
+    #[derive(Deserialize, PartialEq, Eq)]
+    #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+    enum Flag {
+        SkipValidate,
+        SkipFeeCharge,
+        ReturnInitialReads,
+    }
+    #[derive(Serialize)]
+    struct WithReads<'a> {
+        simulated_transactions: Vec<Simulated<'a>>,
+        initial_reads: InitialReadsJson<'a>,
+    }
+    let state = rpc.state(params.required(0)?)?;
+    let transactions = transactions(rpc, params.required_raw(1)?, "transactions")?;
+    let flags: Vec<Flag> = params.optional(2)?.unwrap_or_default();
+    let parts =
+        Parts { validate: !flags.contains(&Flag::SkipValidate), charge_fee: !flags.contains(&Flag::SkipFeeCharge) };
+    let kinds: Vec<TraceKind> = transactions.iter().map(|submitted| TraceKind::from(&submitted.transaction)).collect();
+    rpc.dry_run(move |chain| {
+        let info = state.block_info().clone();
+        let execution = execute(chain, state, transactions, parts)?;
+        let simulated = execution.executed.iter().zip(kinds).map(|(executed, kind)| Simulated {
+            transaction_trace: trace(chain, kind, executed),
+            fee_estimation: estimate(executed, &info, FeeType::Strk),
+        });
+        let simulated_transactions: Vec<Simulated<'_>> = simulated.collect();
+        if flags.contains(&Flag::ReturnInitialReads) {
+            answer(&WithReads { simulated_transactions, initial_reads: InitialReadsJson(&execution.reads) })
+        } else {
+            answer(&simulated_transactions)
+        }
+    })
+    .await
+}
+
+fn trace<'a>(chain: &'a Chain, kind: TraceKind, executed: &'a Executed) -> TraceJson<'a> {
+    TraceJson { kind, execution: &executed.info, state_diff: &executed.diff, constants: chain.constants() }
+}
+
+pub(super) async fn trace_transaction(rpc: &StarknetRpc, params: Params<'_>) -> Answer {
+    let hash = TransactionHash(params.required::<Hex>(0)?.0);
+    let Some(located) = rpc.chain().transaction(hash).map_err(from_chain)? else {
+        return Err(match rpc.pool().status(hash) {
+            Some(_) => NO_TRACE_AVAILABLE.with(json!({ "status": "RECEIVED" })),
+            None if rpc.pool().rejection(hash).is_some() => NO_TRACE_AVAILABLE.with(json!({ "status": "REJECTED" })),
+            None => TXN_HASH_NOT_FOUND.into(),
+        });
+    };
+    rpc.dry_run(move |chain| {
+        let index = usize::try_from(located.index).unwrap_or(usize::MAX);
+        let execution = match &located.header {
+            Some(header) => {
+                let block = sealed(chain, header)?;
+                again(chain, &block, index.saturating_add(1))?
+            }
+            None => in_open_block(chain, &located, index)?,
+        };
+        match execution.executed.last() {
+            Some(executed) => answer(&trace(chain, TraceKind::from(&located.transaction.transaction), executed)),
+            None => Err(RpcError::internal("a transaction was executed again without a result")),
+        }
+    })
+    .await
+}
+
+fn sealed(chain: &Chain, header: &Header) -> Result<Block, RpcError> {
+    let block = chain.block(At::Number(header.number)).map_err(from_chain)?;
+    block.ok_or_else(|| RpcError::internal(format!("block {} is missing", header.number)))
+}
+
+/// Executes the first `count` transactions of a sealed block again, on the state that they were executed on.
+fn again(chain: &Chain, block: &Block, count: usize) -> Result<Execution, RpcError> {
+    let number = block.header.number;
+    let transactions = &block.transactions[..count.min(block.transactions.len())];
+    let Some(parent) = number.0.checked_sub(1).map(BlockNumber) else {
+        if transactions.is_empty() {
+            return Ok(Execution { executed: Vec::new(), reads: StateMaps::default() });
+        }
+        return Err(RpcError::internal("block 0 was made, not executed: its transactions have no trace"));
+    };
+    let state = chain.state(At::Number(parent)).map_err(from_chain)?;
+    let state = state.ok_or_else(|| RpcError::internal(format!("the state of block {parent} is missing")))?;
+    // Classes that the block itself declares are not in the state before it.
+    let after = chain.state(At::Number(number)).map_err(from_chain)?;
+    let after = after.ok_or_else(|| RpcError::internal(format!("the state of block {number} is missing")))?;
+    let executables = executables(chain, &after, transactions.iter())?;
+    let old_hash = crate::builder::old_block_hash(chain, number).map_err(from_chain)?;
+    let context = chain.context(block.header.block_info());
+    executed_again(dry_run::execute(state, &context, old_hash, &executables)?)
+}
+
+/// Executes one transaction of the open block again, on the state that the ones before it left.
+fn in_open_block(chain: &Chain, located: &Located, index: usize) -> Result<Execution, RpcError> {
+    let open = chain.pre_confirmed();
+    if open.block_info().block_number != located.block {
+        // It was sealed since the transaction was looked up.
+        let block = chain.block(At::Number(located.block)).map_err(from_chain)?;
+        let block = block.ok_or(RpcError::from(TXN_HASH_NOT_FOUND))?;
+        return again(chain, &block, index.saturating_add(1));
+    }
+    let state = chain.state_before(&open, index);
+    let executables = executables(chain, &chain.state_in(open), std::iter::once(&located.transaction))?;
+    let context = state.context();
+    executed_again(dry_run::execute(state, &context, None, &executables)?)
+}
+
+fn executables<'a>(
+    chain: &Chain,
+    with_classes: &StateView,
+    transactions: impl Iterator<Item = &'a Arc<ExecutedTransaction>>,
+) -> Result<Vec<Executable>, RpcError> {
+    transactions
+        .map(|executed| {
+            let executable = executed.to_executable(chain, with_classes).map_err(from_chain)?;
+            Ok(crate::builder::executable(&executable, chain.config().fees))
+        })
+        .collect()
+}
+
+fn executed_again(execution: Result<Execution, ExecutionFailure>) -> Result<Execution, RpcError> {
+    execution.map_err(|failure| {
+        RpcError::internal(format!("transaction {} was executed and now fails: {}", failure.index, failure.stack))
+    })
+}
+
+pub(super) async fn trace_block_transactions(rpc: &StarknetRpc, params: Params<'_>) -> Answer {
+    #[derive(Deserialize, PartialEq, Eq)]
+    #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+    enum Flag {
+        ReturnInitialReads,
+    }
+    #[derive(Serialize)]
+    struct Traced<'a> {
+        transaction_hash: Hex,
+        trace_root: TraceJson<'a>,
+    }
+    #[derive(Serialize)]
+    struct WithReads<'a> {
+        traces: Vec<Traced<'a>>,
+        initial_reads: InitialReadsJson<'a>,
+    }
+    let id: BlockId = params.required(0)?;
+    let flags: Vec<Flag> = params.optional(1)?.unwrap_or_default();
+    if id == BlockId::PreConfirmed {
+        return Err(RpcError::invalid_params("block_id: the open block (pre_confirmed) is not traced as a whole"));
+    }
+    let Some(block) = rpc.sealed(id)? else { return Err(BLOCK_NOT_FOUND.into()) };
+    rpc.dry_run(move |chain| {
+        let execution = again(chain, &block, block.transactions.len())?;
+        let traces = execution.executed.iter().zip(block.transactions.iter()).map(|(executed, original)| Traced {
+            transaction_hash: Hex(original.hash.0),
+            trace_root: trace(chain, TraceKind::from(&original.transaction), executed),
+        });
+        let traces: Vec<Traced<'_>> = traces.collect();
+        if flags.contains(&Flag::ReturnInitialReads) {
+            answer(&WithReads { traces, initial_reads: InitialReadsJson(&execution.reads) })
+        } else {
+            answer(&traces)
+        }
+    })
+    .await
+}
