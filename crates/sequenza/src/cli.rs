@@ -1,0 +1,281 @@
+//! The command line: commands, flags out of the table of settings, link names.
+
+use std::ffi::{OsStr, OsString};
+use std::path::{Path, PathBuf};
+
+use clap::{Arg, ArgAction, ArgMatches, Command};
+
+use crate::config::{Fallback, Kind, REFUSED, SETTINGS, Setting};
+use crate::exit;
+
+/// What the user asked for.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Asked {
+    /// Run a Starknet chain.
+    Starknet(Given),
+    /// Print the settings that `starknet` would run with.
+    ConfigShow(Given),
+    /// Decide a recorded run anew.
+    Replay { journal: PathBuf },
+    /// Check a data folder that no process uses.
+    Verify(Given),
+    /// Print a shell's completion script.
+    Completions(clap_complete::Shell),
+    /// Compile a class read from stdin, within limits. Called by the node itself.
+    CompileClass(Vec<OsString>),
+    /// A command of a later release.
+    NotYet(&'static str),
+}
+
+/// Flags as written, and the file of settings.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct Given {
+    pub(crate) flags: Vec<(String, String)>,
+    pub(crate) file: Option<PathBuf>,
+    pub(crate) as_juno: bool,
+}
+
+/// Commands that are named so that nobody wonders, and refused until they work.
+pub(crate) const NOT_YET: [(&str, &str); 4] = [
+    ("evm", "Run an EVM chain"),
+    ("node", "Sequence an OP Stack chain"),
+    ("committee", "Sequence in a committee"),
+    ("operator", "Set up and run a committee member"),
+];
+
+const CONFIG_FILE: &str = "config";
+const LONG_ABOUT: &str = "Sequenza sequences rollups.\n\n\
+    `sequenza starknet` runs a Starknet chain alone: a block each --seq-block-time, JSON-RPC 0.10.2 on \
+    http://127.0.0.1:6060, funded accounts printed at the start, everything kept in a data folder.\n\n\
+    Called through a link named `juno` it takes Juno's command line as it is.";
+
+/// Reads the command line of the process.
+///
+/// # Errors
+/// What clap has to say: help and version as well as faults.
+pub(crate) fn read(arguments: impl IntoIterator<Item = OsString>) -> Result<Asked, clap::Error> {
+    let mut arguments: Vec<OsString> = arguments.into_iter().collect();
+    let name = link_name(arguments.first().map_or(OsStr::new(""), OsString::as_os_str));
+    match name {
+        Some("juno") => arguments.insert(1, "starknet".into()),
+        Some("kona-node") => return Ok(Asked::NotYet("node")),
+        Some("aztec-spartan") => return Ok(Asked::NotYet("operator")),
+        _ => {}
+    }
+    if let Some(command) = not_yet(&arguments) {
+        return Ok(Asked::NotYet(command));
+    }
+    let matches = command().try_get_matches_from(&arguments)?;
+    let as_juno = name == Some("juno");
+    Ok(match matches.subcommand() {
+        Some(("starknet", flags)) => Asked::Starknet(given(flags, as_juno)),
+        Some(("verify", flags)) => Asked::Verify(given(flags, as_juno)),
+        Some(("config", of)) => match of.subcommand() {
+            Some((_, flags)) => Asked::ConfigShow(given(flags, as_juno)),
+            None => Asked::ConfigShow(Given::default()),
+        },
+        Some(("replay", of)) => {
+            Asked::Replay { journal: of.get_one::<PathBuf>("journal").cloned().unwrap_or_default() }
+        }
+        Some(("completions", of)) => Asked::Completions(
+            of.get_one::<clap_complete::Shell>("shell").copied().unwrap_or(clap_complete::Shell::Bash),
+        ),
+        Some(("compile-class", of)) => {
+            Asked::CompileClass(of.get_many::<OsString>("arguments").unwrap_or_default().cloned().collect())
+        }
+        // clap demands a command, so there is no other case; the first refusal is as good as any.
+        Some(_) | None => Asked::NotYet("evm"),
+    })
+}
+
+/// The names through which the program takes another one's place.
+fn link_name(program: &OsStr) -> Option<&'static str> {
+    let stem = Path::new(program).file_stem()?.to_str()?;
+    ["juno", "kona-node", "aztec-spartan"].into_iter().find(|name| *name == stem)
+}
+
+/// A later release's command, whatever follows it.
+fn not_yet(arguments: &[OsString]) -> Option<&'static str> {
+    let first = arguments.get(1)?.to_str()?;
+    NOT_YET.iter().map(|(name, _)| *name).find(|name| *name == first)
+}
+
+fn given(matches: &ArgMatches, as_juno: bool) -> Given {
+    let mut flags: Vec<(String, String)> = Vec::new();
+    let names = SETTINGS.iter().map(|setting| setting.key).chain(REFUSED.iter().map(|refused| refused.flag));
+    for name in names {
+        if let Ok(Some(value)) = matches.try_get_one::<String>(name) {
+            flags.push((name.to_owned(), value.clone()));
+        }
+    }
+    let file = matches.try_get_one::<PathBuf>(CONFIG_FILE).ok().flatten().cloned();
+    Given { flags, file, as_juno }
+}
+
+/// The whole command line, for parsing, help and completions.
+pub(crate) fn command() -> Command {
+    let mut sequenza = Command::new("sequenza")
+        .version(env!("CARGO_PKG_VERSION"))
+        .propagate_version(true)
+        .about("Sequenza sequences rollups")
+        .long_about(LONG_ABOUT)
+        .after_long_help(exit::table())
+        .after_help("`sequenza help` and `sequenza starknet --help` say more; exit codes are in docs/exit-codes.md")
+        .subcommand_required(true)
+        .arg_required_else_help(true)
+        .args_override_self(true)
+        .subcommand(
+            with_settings(Command::new("starknet").about("Run a Starknet chain")).after_long_help(exit::table()),
+        )
+        .subcommand(replay())
+        .subcommand(with_settings(
+            Command::new("verify").about("Check a data folder: log, blocks, and the state root from scratch"),
+        ))
+        .subcommand(config())
+        .subcommand(completions())
+        .subcommand(compile_class());
+    for (name, about) in NOT_YET {
+        sequenza = sequenza.subcommand(Command::new(name).about(format!("{about} (not in this version)")));
+    }
+    sequenza
+}
+
+fn replay() -> Command {
+    let journal = Arg::new("journal")
+        .value_name("JOURNAL")
+        .value_parser(clap::value_parser!(PathBuf))
+        .required(true)
+        .help("A file, or the folder of them, out of the data folder's journal");
+    Command::new("replay").about("Decide a recorded run anew and say whether it agrees").arg(journal)
+}
+
+fn config() -> Command {
+    let show = with_settings(
+        Command::new("show").about("Print each setting of `sequenza starknet`, its value and where it comes from"),
+    );
+    Command::new("config").about("Settings").subcommand_required(true).arg_required_else_help(true).subcommand(show)
+}
+
+fn completions() -> Command {
+    let shell = Arg::new("shell")
+        .value_name("SHELL")
+        .value_parser(clap::value_parser!(clap_complete::Shell))
+        .required(true)
+        .help("bash, zsh, fish, elvish or powershell");
+    Command::new("completions").about("Print a completion script").arg(shell)
+}
+
+fn compile_class() -> Command {
+    let arguments = Arg::new("arguments")
+        .num_args(0..)
+        .trailing_var_arg(true)
+        .allow_hyphen_values(true)
+        .value_parser(clap::value_parser!(OsString));
+    Command::new("compile-class").hide(true).arg(arguments)
+}
+
+fn with_settings(command: Command) -> Command {
+    let file = Arg::new(CONFIG_FILE)
+        .long(CONFIG_FILE)
+        .value_name("FILE")
+        .value_parser(clap::value_parser!(PathBuf))
+        .env("SEQUENZA_CONFIG")
+        .hide_env(true)
+        .help("Settings from a TOML file: each key is a flag's name [env: SEQUENZA_CONFIG]");
+    let command = command.arg(file).args(SETTINGS.iter().map(argument));
+    command.args(REFUSED.iter().map(|refused| {
+        let arg = Arg::new(refused.flag).long(refused.flag).hide(true);
+        if refused.switch { as_switch(arg) } else { arg.action(ArgAction::Set).num_args(1) }
+    }))
+}
+
+fn argument(setting: &Setting) -> Arg {
+    let default = match setting.default {
+        Fallback::Is(text) => text,
+        Fallback::Computed(words) => words,
+    };
+    let help = format!("{} [default: {default}] [env: {}]", setting.help, setting.variable());
+    let arg = Arg::new(setting.key).long(setting.key).help_heading(setting.group).help(help);
+    match setting.kind {
+        Kind::Switch => as_switch(arg),
+        Kind::Value(word) => arg.value_name(word).action(ArgAction::Set).num_args(1).allow_hyphen_values(true),
+    }
+}
+
+/// `--flag`, `--flag=true`, `--flag=false`. A value must hang on the sign, as in Juno.
+fn as_switch(arg: Arg) -> Arg {
+    arg.action(ArgAction::Set)
+        .num_args(0..=1)
+        .require_equals(true)
+        .default_missing_value("true")
+        .value_name("true|false")
+        .hide_possible_values(true)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn asked(line: &str) -> Result<Asked, clap::error::ErrorKind> {
+        read(line.split_whitespace().map(OsString::from)).map_err(|error| error.kind())
+    }
+
+    fn flags(line: &str) -> Vec<(String, String)> {
+        match asked(line) {
+            Ok(Asked::Starknet(given)) => given.flags,
+            other => panic!("{line}: {other:?}"),
+        }
+    }
+
+    #[test]
+    fn the_tree_is_sound() {
+        command().debug_assert();
+    }
+
+    #[test]
+    fn both_command_lines_of_juno_are_read() {
+        let line = "--http --http-port=6060 --http-host=0.0.0.0 --db-path=./seq-db-tmp --log-level=debug --seq-enable \
+                    --seq-block-time=1 --network sequencer --disable-l1-verification --rpc-call-max-steps=4123000";
+        let read = flags(&format!("sequenza starknet {line}"));
+        assert_eq!(read.len(), 10);
+        assert!(read.contains(&("http".to_owned(), "true".to_owned())));
+        assert!(read.contains(&("network".to_owned(), "sequencer".to_owned())));
+        let with_genesis = format!("{line} --seq-genesis-file ./genesis/genesis_prefund_accounts.json");
+        assert_eq!(flags(&format!("sequenza starknet {with_genesis}")).len(), 11);
+        assert_eq!(flags(&format!("/usr/bin/juno {with_genesis}")).len(), 11);
+        assert!(matches!(asked("juno --http"), Ok(Asked::Starknet(Given { as_juno: true, .. }))));
+    }
+
+    #[test]
+    fn switches_take_a_value_only_with_an_equals_sign_and_the_last_one_counts() {
+        assert_eq!(flags("s starknet --http=false"), [("http".to_owned(), "false".to_owned())]);
+        assert_eq!(flags("s starknet --http --http=false"), [("http".to_owned(), "false".to_owned())]);
+        assert_eq!(asked("s starknet --http false"), Err(clap::error::ErrorKind::UnknownArgument));
+        // What clap cannot judge is left to `resolve`, which tells all faults at once.
+        assert_eq!(flags("s starknet --accounts -1"), [("accounts".to_owned(), "-1".to_owned())]);
+    }
+
+    #[test]
+    fn unknown_flags_and_commands_are_refused() {
+        use clap::error::ErrorKind::{InvalidSubcommand, UnknownArgument};
+        assert_eq!(asked("s starknet --htp"), Err(UnknownArgument));
+        assert_eq!(asked("s starket"), Err(InvalidSubcommand));
+        assert_eq!(asked("s"), Err(clap::error::ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand));
+    }
+
+    #[test]
+    fn commands_of_later_releases_are_known_and_refused_whatever_follows() {
+        for line in ["s evm", "s evm --block-time 1", "s node --mode sequencer", "s committee", "s operator start"] {
+            assert!(matches!(asked(line), Ok(Asked::NotYet(_))), "{line}");
+        }
+        assert_eq!(asked("/x/kona-node node --mode validator"), Ok(Asked::NotYet("node")));
+        assert_eq!(asked("aztec-spartan config"), Ok(Asked::NotYet("operator")));
+        assert!(command().render_long_help().to_string().contains("(not in this version)"));
+    }
+
+    #[test]
+    fn refused_flags_of_juno_are_read_so_that_they_can_be_named() {
+        assert_eq!(flags("s starknet --eth-node ws://x"), [("eth-node".to_owned(), "ws://x".to_owned())]);
+        assert_eq!(flags("s starknet --pprof"), [("pprof".to_owned(), "true".to_owned())]);
+    }
+}

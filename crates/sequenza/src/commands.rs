@@ -1,0 +1,166 @@
+//! What each command does.
+
+use std::fmt::Write as _;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use node::{Difference, Outcome};
+
+use crate::cli::{self, Asked, Given};
+use crate::config::{self, Fault, Raw, Sources, Surroundings};
+use crate::exit::{Exit, Failure};
+use crate::{logs, wiring};
+
+/// How long threads that still work for an abandoned call may hold up the end of the process.
+const THREADS_GRACE: Duration = Duration::from_millis(500);
+
+/// Carries out what was asked.
+///
+/// # Errors
+/// With the reason and the exit code.
+pub(crate) fn run(asked: Asked) -> Result<(), Failure> {
+    match asked {
+        Asked::Starknet(given) => starknet(&given),
+        Asked::ConfigShow(given) => {
+            let (raw, settings) = settings(&given)?;
+            print(&config::show(&raw, &settings))
+        }
+        Asked::Replay { journal } => replay(&journal),
+        Asked::Verify(given) => verify(&given),
+        Asked::Completions(shell) => {
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut cli::command(), "sequenza", &mut script);
+            print(&String::from_utf8_lossy(&script))
+        }
+        Asked::CompileClass(_) => Err(Failure::new(Exit::Unavailable, "not in this version")),
+        Asked::NotYet(command) => Err(Failure::new(
+            Exit::Unavailable,
+            format!(
+                "`sequenza {command}` is not in this version: it has `sequenza starknet`; see the README for what comes"
+            ),
+        )),
+    }
+}
+
+fn starknet(given: &Given) -> Result<(), Failure> {
+    let (_, settings) = settings(given)?;
+    logs::start(&settings.log);
+    raise_file_limit();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::new(Exit::RunTime, format!("cannot start threads: {error}")))?;
+    let ended = runtime.block_on(wiring::run(settings));
+    runtime.shutdown_timeout(THREADS_GRACE);
+    ended
+}
+
+/// Every connection is a file. The system's soft limit (often 1024) is meant for programs that use `select`.
+fn raise_file_limit() {
+    let mut limit = rustix::process::getrlimit(rustix::process::Resource::Nofile);
+    limit.current = limit.maximum;
+    if let Err(error) = rustix::process::setrlimit(rustix::process::Resource::Nofile, limit) {
+        tracing::warn!(%error, "the limit of open files cannot be raised");
+    }
+}
+
+fn replay(journal: &Path) -> Result<(), Failure> {
+    let verdict = node::replay(journal).map_err(|error| Failure::new(Exit::BadData, error))?;
+    let torn = if verdict.torn { ", and a last line that was cut off in writing" } else { "" };
+    match verdict.outcome {
+        Outcome::Agreed => {
+            print(&format!("run {}: {} steps decided again as recorded{torn}\n", verdict.run, verdict.steps))
+        }
+        Outcome::Differed(difference) => {
+            let Difference { file, line, at, event, recorded, decided } = *difference;
+            let place = format!("run {}: {}, line {line}, at {at}", verdict.run, file.display());
+            let story = format!("heard    {event:?}\nrecorded {recorded:?}\ndecided  {decided:?}");
+            Err(Failure::new(Exit::BadData, format!("{place}: decided otherwise than recorded\n{story}")))
+        }
+    }
+}
+
+fn verify(given: &Given) -> Result<(), Failure> {
+    let (_, settings) = settings(given)?;
+    logs::start(&settings.log);
+    if !settings.data_dir.is_dir() {
+        let path = settings.data_dir.display();
+        return Err(Failure::new(
+            Exit::CannotCreate,
+            format!("{path} is not a folder: name a data folder with --db-path"),
+        ));
+    }
+    let opened = wiring::open_chain(&settings)?;
+    let verified = opened.chain.verify().map_err(|error| Failure::new(Exit::BadData, error))?;
+    print(&format!(
+        "{}: sound at block {}: state root {:#x} recomputed from {} contracts and {} storage slots\n",
+        settings.data_dir.display(),
+        verified.block,
+        verified.state_root.0,
+        verified.contracts,
+        verified.slots
+    ))
+}
+
+/// Writes to stdout. A reader that has gone, such as `head`, is no fault of ours.
+fn print(text: &str) -> Result<(), Failure> {
+    match std::io::stdout().write_all(text.as_bytes()) {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
+            Err(Failure::new(Exit::Disk, format!("cannot write to stdout: {error}")))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// The settings of `starknet`, out of flags, environment and file.
+fn settings(given: &Given) -> Result<(Raw, config::Starknet), Failure> {
+    let file = match &given.file {
+        Some(path) => Some((path.as_path(), read_file(path)?)),
+        None => None,
+    };
+    let environment: Vec<(String, String)> = std::env::vars_os()
+        .filter_map(|(name, text)| Some((name.into_string().ok()?, text.to_string_lossy().into_owned())))
+        .collect();
+    let sources = Sources {
+        flags: &given.flags,
+        environment: &environment,
+        file: file.as_ref().map(|(path, text)| (*path, text.as_str())),
+        as_juno: given.as_juno,
+    };
+    let (raw, mut faults) = Raw::collect(&sources);
+    let resolved = config::resolve(&raw, &surroundings());
+    match resolved {
+        Ok(settings) if faults.is_empty() => Ok((raw, settings)),
+        Ok(_) => Err(told(&faults)),
+        Err(more) => {
+            faults.extend(more);
+            Err(told(&faults))
+        }
+    }
+}
+
+fn read_file(path: &Path) -> Result<String, Failure> {
+    std::fs::read_to_string(path).map_err(|error| {
+        Failure::new(Exit::Usage, format!("--config={}: {error}: name a file of settings", path.display()))
+    })
+}
+
+fn surroundings() -> Surroundings {
+    let processors = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    let variable = |name: &str| std::env::var_os(name).filter(|text| !text.is_empty()).map(PathBuf::from);
+    // The XDG base directory specification; without a home, the working directory.
+    let data_home = variable("XDG_DATA_HOME").or_else(|| variable("HOME").map(|home| home.join(".local/share")));
+    Surroundings { processors, data_home: data_home.unwrap_or_else(|| PathBuf::from(".")) }
+}
+
+fn told(faults: &[Fault]) -> Failure {
+    if let [fault] = faults {
+        return Failure::new(Exit::Usage, fault);
+    }
+    let mut text = format!("{} settings are wrong:", faults.len());
+    for fault in faults {
+        let _ = write!(text, "\n  {fault}");
+    }
+    Failure::new(Exit::Usage, text)
+}

@@ -1,0 +1,100 @@
+//! Juno's flags that Sequenza cannot honour, each with the reason. They are refused by name, never ignored.
+
+/// A flag of Juno that has no effect to offer here.
+pub(crate) struct Refused {
+    pub(crate) flag: &'static str,
+    /// Whether Juno's flag stands alone. Only for reading the command line; the answer is the same.
+    pub(crate) switch: bool,
+    pub(crate) reason: &'static str,
+}
+
+const fn with_value(flag: &'static str, reason: &'static str) -> Refused {
+    Refused { flag, switch: false, reason }
+}
+
+const fn alone(flag: &'static str, reason: &'static str) -> Refused {
+    Refused { flag, switch: true, reason }
+}
+
+const NO_L1: &str = "a chain of this mode has no L1; leave it out";
+const NO_PEERS: &str = "a chain of this mode has no peers; leave it out";
+const NO_GATEWAY: &str = "a chain of this mode follows no gateway; leave it out";
+const NO_PPROF: &str = "profiling is Go's; use the metrics at /metrics, or perf on the process";
+const NO_GRPC: &str = "there is no raw database access; use JSON-RPC or `sequenza verify`";
+const OTHER_STORE: &str = "it tunes Juno's database, which is another one; --cache-size bounds our memory";
+const OTHER_NETWORK: &str = "a network of one's own is --chain-id; there is nothing else to set";
+
+/// Juno's flags as of 0.15 and 0.16, less those in the table of settings.
+pub(crate) const REFUSED: &[Refused] = &[
+    with_value("eth-node", NO_L1),
+    alone("pprof", NO_PPROF),
+    with_value("pprof-host", NO_PPROF),
+    with_value("pprof-port", NO_PPROF),
+    alone("grpc", NO_GRPC),
+    with_value("grpc-host", NO_GRPC),
+    with_value("grpc-port", NO_GRPC),
+    with_value("remote-db", NO_GRPC),
+    alone("p2p", NO_PEERS),
+    with_value("p2p-addr", NO_PEERS),
+    with_value("p2p-public-addr", NO_PEERS),
+    with_value("p2p-peers", NO_PEERS),
+    alone("p2p-feeder-node", NO_PEERS),
+    with_value("p2p-private-key", NO_PEERS),
+    with_value("gw-api-key", NO_GATEWAY),
+    with_value("gw-timeouts", NO_GATEWAY),
+    with_value("pending-poll-interval", NO_GATEWAY),
+    with_value("preconfirmed-poll-interval", NO_GATEWAY),
+    with_value("cn-name", OTHER_NETWORK),
+    with_value("cn-feeder-url", OTHER_NETWORK),
+    with_value("cn-gateway-url", OTHER_NETWORK),
+    with_value("cn-l1-chain-id", OTHER_NETWORK),
+    with_value("cn-l2-chain-id", OTHER_NETWORK),
+    with_value("cn-core-contract-address", OTHER_NETWORK),
+    with_value("cn-unverifiable-range", OTHER_NETWORK),
+    with_value("db-cache-size", OTHER_STORE),
+    with_value("db-max-handles", OTHER_STORE),
+    with_value("db-memtable-size", OTHER_STORE),
+    with_value("db-memtable-count", OTHER_STORE),
+    with_value("db-compression", OTHER_STORE),
+    with_value("db-compaction-concurrency", OTHER_STORE),
+    alone("new-state", OTHER_STORE),
+    alone("transaction-combined-layout", OTHER_STORE),
+    with_value("prune-mode", "every block is kept; there is no pruning yet"),
+    with_value("plugin-path", "Go plug-ins cannot be loaded; subscribe to starknet_subscribeNewHeads instead"),
+    with_value("versioned-constants-file", "constants are chosen by --protocol-version; files are not read yet"),
+    with_value("max-vms", "how many calls run at once is --rpc-max-concurrent-requests"),
+    with_value("max-vm-queue", "as many calls wait as run: --rpc-max-concurrent-requests"),
+    with_value(
+        "rpc-max-block-scan",
+        "starknet_getEvents reads an index of events, not blocks; --rpc-event-page-max bounds it",
+    ),
+    with_value(
+        "submitted-transactions-cache-size",
+        "submitted transactions are found in the pool itself: --pool-transactions",
+    ),
+    with_value(
+        "submitted-transactions-cache-entry-ttl",
+        "submitted transactions are found in the pool itself: --pool-ttl",
+    ),
+    alone("disable-received-txn-stream", "subscribers get what they ask for; there is no stream to switch off"),
+    with_value("readiness-block-tolerance", "not ready is: no block for two block times, see /readyz"),
+    with_value("http-update-host", "the log level cannot be changed while running; set --log-level"),
+    with_value("http-update-port", "the log level cannot be changed while running; set --log-level"),
+    with_value("log-host", "the log level cannot be changed while running; set --log-level"),
+    with_value("log-port", "the log level cannot be changed while running; set --log-level"),
+    alone("forbid-rpc-batch-requests", "its newer name is --disable-rpc-batch-requests"),
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::settings::setting;
+
+    #[test]
+    fn no_flag_is_both_a_setting_and_refused() {
+        for refused in REFUSED {
+            assert!(setting(refused.flag).is_none(), "{}", refused.flag);
+            assert!(!refused.reason.is_empty());
+        }
+    }
+}

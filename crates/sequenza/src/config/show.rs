@@ -1,0 +1,88 @@
+//! `sequenza config show`: every setting, its value and who said it, as a file that can be given back.
+
+use std::fmt::Write as _;
+
+use super::raw::{Origin, Raw};
+use super::resolve::Starknet;
+use super::settings::{Fallback, Kind, SETTINGS, Setting};
+
+/// The settings as TOML with the origin of each beside it. Defaults are comments, so that the output, read back as
+/// `--config`, says what was said and no more.
+pub(crate) fn show(raw: &Raw, resolved: &Starknet) -> String {
+    let mut text = String::new();
+    let mut group = "";
+    for setting in SETTINGS {
+        if setting.group != group {
+            group = setting.group;
+            let _ = writeln!(text, "{}# {group}", if text.is_empty() { "" } else { "\n" });
+        }
+        let _ = writeln!(text, "{}", line(setting, raw, resolved));
+    }
+    text
+}
+
+fn line(setting: &Setting, raw: &Raw, resolved: &Starknet) -> String {
+    let given = raw.given(setting.key);
+    let origin = given.map_or(&Origin::Default, |given| &given.origin);
+    let value = match given.and_then(|given| given.text.as_deref()) {
+        Some(text) => literal(setting, text),
+        None => computed(setting, resolved),
+    };
+    let hidden = if *origin == Origin::Default { "# " } else { "" };
+    let left = format!("{hidden}{} = {value}", setting.key);
+    format!("{left:<60} # {origin}")
+}
+
+/// A switch as a TOML boolean where it is one, everything else as a string.
+fn literal(setting: &Setting, text: &str) -> String {
+    match (setting.kind, text) {
+        (Kind::Switch, "true" | "false") => text.to_owned(),
+        _ => toml::Value::String(text.to_owned()).to_string(),
+    }
+}
+
+fn computed(setting: &Setting, resolved: &Starknet) -> String {
+    match setting.key {
+        "chain-id" => format!("{:?}", resolved.chain.chain_id),
+        "db-path" => format!("{:?}", resolved.data_dir.display().to_string()),
+        "workers" => format!("\"{}\"", resolved.chain.workers),
+        _ => match setting.default {
+            Fallback::Computed(words) => format!("({words})"),
+            Fallback::Is(text) => format!("{text:?}"),
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::{Path, PathBuf};
+
+    use super::*;
+    use crate::config::raw::Sources;
+    use crate::config::resolve::{Surroundings, resolve};
+
+    #[test]
+    fn the_output_read_back_means_the_same_and_names_origins() {
+        let around = Surroundings { processors: 2, data_home: PathBuf::from("/d") };
+        let flags = [("http-port".to_owned(), "1234".to_owned()), ("log-json".to_owned(), "true".to_owned())];
+        let environment = [("JUNO_SEQ_BLOCK_TIME".to_owned(), "3".to_owned())];
+        let sources = Sources { flags: &flags, environment: &environment, file: None, as_juno: false };
+        let (raw, _) = Raw::collect(&sources);
+        let resolved = resolve(&raw, &around).unwrap();
+        let text = show(&raw, &resolved);
+        for part in [
+            "http-port = \"1234\"",
+            "# flag",
+            "# environment variable JUNO_SEQ_BLOCK_TIME",
+            "# default",
+            "# db-path = \"/d/sequenza/starknet/SN_SEPOLIA\"",
+        ] {
+            assert!(text.contains(part), "{part} is missing in\n{text}");
+        }
+        let file = Some((Path::new("back.toml"), text.as_str()));
+        let (back, faults) = Raw::collect(&Sources { flags: &[], environment: &[], file, as_juno: false });
+        assert_eq!(faults, []);
+        let again = Starknet { from_juno: resolved.from_juno, ..resolve(&back, &around).unwrap() };
+        assert_eq!(again, resolved);
+    }
+}
