@@ -25,6 +25,8 @@ pub struct FaultRanges {
     pub slowness: RangeInclusive<Permille>,
     /// Outside calls at which the backend dies and comes back without what it had not flushed.
     pub reset: RangeInclusive<Permille>,
+    /// Chance for each slot that a backend refuses everything for some slots.
+    pub refusal: RangeInclusive<Permille>,
     /// Changes of leadership: chance for each slot.
     pub election: RangeInclusive<Permille>,
     /// Furthest that a clock may be off, in thousandths of a slot.
@@ -49,6 +51,7 @@ impl Default for FaultRanges {
             unclear: 0..=100,
             slowness: 0..=50,
             reset: 0..=20,
+            refusal: 0..=20,
             election: 0..=150,
             skew: 0..=500,
             nothing_to_seal: 0..=200,
@@ -71,6 +74,7 @@ pub struct Faults {
     pub unclear: Permille,
     pub slowness: Permille,
     pub reset: Permille,
+    pub refusal: Permille,
     pub election: Permille,
     pub skew: Permille,
     pub nothing_to_seal: Permille,
@@ -90,6 +94,7 @@ impl Faults {
         unclear: 0,
         slowness: 0,
         reset: 0,
+        refusal: 0,
         election: 0,
         skew: 0,
         nothing_to_seal: 0,
@@ -113,6 +118,7 @@ impl Faults {
             unclear: draw(&ranges.unclear),
             slowness: draw(&ranges.slowness),
             reset: draw(&ranges.reset),
+            refusal: draw(&ranges.refusal),
             election: draw(&ranges.election),
             skew: draw(&ranges.skew),
             nothing_to_seal: draw(&ranges.nothing_to_seal),

@@ -10,6 +10,7 @@ pub mod identical_retry;
 pub mod leads_when_entitled;
 pub mod never_halts;
 pub mod no_block_for_the_past;
+pub mod no_busy_loop;
 pub mod no_second_vow;
 pub mod one_build;
 pub mod parent_certificate;
@@ -65,6 +66,7 @@ pub struct Oracle {
     identical_retry: identical_retry::IdenticalRetry,
     leads_when_entitled: leads_when_entitled::LeadsWhenEntitled,
     no_block_for_the_past: no_block_for_the_past::NoBlockForThePast,
+    no_busy_loop: no_busy_loop::NoBusyLoop,
     no_second_vow: no_second_vow::NoSecondVow,
     one_build: one_build::OneBuild,
 }
@@ -79,6 +81,7 @@ impl Oracle {
             identical_retry: identical_retry::IdenticalRetry::of(nodes),
             leads_when_entitled: leads_when_entitled::LeadsWhenEntitled::of(nodes),
             no_block_for_the_past: no_block_for_the_past::NoBlockForThePast::of(nodes),
+            no_busy_loop: no_busy_loop::NoBusyLoop::of(nodes),
             no_second_vow: no_second_vow::NoSecondVow::of(nodes),
             one_build: one_build::OneBuild::of(nodes),
         }
@@ -115,6 +118,7 @@ impl Oracle {
         self.leads_when_entitled.see(seen).map_err(broken("leads_when_entitled"))?;
         never_halts::see(seen).map_err(broken("never_halts"))?;
         self.no_block_for_the_past.see(seen).map_err(broken("no_block_for_the_past"))?;
+        self.no_busy_loop.see(seen).map_err(broken("no_busy_loop"))?;
         self.no_second_vow.see(seen).map_err(broken("no_second_vow"))?;
         self.one_build.see(seen).map_err(broken("one_build"))?;
         parent_certificate::see(seen).map_err(broken("parent_certificate"))

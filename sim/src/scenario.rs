@@ -150,6 +150,7 @@ pub fn mutants() -> &'static [(Mutant, Mode, &'static str)] {
         (Mutant::VowTwice, Mode::Committee, "vow-twice"),
         (Mutant::AnnounceProposal, Mode::Committee, "announce-proposal"),
         (Mutant::DropOnImportFailure, Mode::Solo, "drop-on-import-failure"),
+        (Mutant::AskWithoutPatience, Mode::Solo, "ask-without-patience"),
         (Mutant::AnnounceBeforePersist, Mode::Solo, "announce-before-persist"),
         (Mutant::BurstAfterDowntime, Mode::Solo, "burst-after-downtime"),
         (Mutant::HeadsGoBack, Mode::Solo, "heads-go-back"),

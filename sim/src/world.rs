@@ -102,6 +102,8 @@ struct Node {
     wake_at: Timestamp,
     skew: i64,
     suspended: bool,
+    /// Until when the backend refuses everything.
+    refuses_until: Timestamp,
     mailbox: Vec<Event>,
     faulty: bool,
     follows: bool,
@@ -166,6 +168,7 @@ impl World {
                 wake_at: Timestamp::MAX,
                 skew,
                 suspended: false,
+                refuses_until: DAWN,
                 mailbox: Vec::new(),
                 faulty: false,
                 follows: mode == Mode::Solo && place > 0,
@@ -212,6 +215,7 @@ impl World {
         self.cut.fill(false);
         for place in 0..self.nodes.len() {
             self.nodes[place].skew = 0;
+            self.nodes[place].refuses_until = self.now;
             self.agenda.plan(self.now, Item::Resume { node: place });
             self.plan_wake(place);
         }
@@ -304,6 +308,10 @@ impl World {
             let (place, slots) = (self.draw_node(), self.dice.within(&(1..=40)));
             self.nodes[place].suspended = true;
             self.agenda.plan(self.now.after(SLOT.times(slots)), Item::Resume { node: place });
+        }
+        if self.dice.happens(self.faults.refusal) {
+            let (place, slots) = (self.draw_node(), self.dice.within(&(1..=6)));
+            self.nodes[place].refuses_until = self.now.after(SLOT.times(slots));
         }
         if self.dice.happens(50) && self.faults.skew > 0 {
             let place = self.draw_node();
@@ -585,6 +593,11 @@ impl World {
             return self.answer_in_time(place, failed(Failure::Reset));
         }
         let answer = act(self).unwrap_or_else(&failed);
+        let is_order =
+            !matches!(answer, Event::HeadsTold { .. } | Event::ConductorTold { .. } | Event::AskFailed { .. });
+        if is_order && self.nodes[place].refuses_until > self.now {
+            return self.answer_in_time(place, failed(Failure::Reset));
+        }
         if self.dice.happens(self.faults.unclear) {
             self.counts.failed_calls += 1;
             self.answer_in_time(place, failed(Failure::Retry));

@@ -12,6 +12,11 @@ pub(crate) struct Attempt {
 }
 
 impl Attempt {
+    /// An order like those that failed so often in a row just before: it waits from the start.
+    pub(crate) fn after(failures: u32, now: Timestamp, backoff: Backoff) -> Self {
+        Self { failures, again: Some(now.after(backoff.wait(failures))) }
+    }
+
     /// The order failed: wait longer than the last time.
     pub(crate) fn failed(&mut self, now: Timestamp, backoff: Backoff) {
         self.failures = self.failures.saturating_add(1);

@@ -35,6 +35,8 @@ pub enum Mutant {
     AcceptStale,
     /// Any: drop a decided payload whose import failed.
     DropOnImportFailure,
+    /// Any: ask a backend that refuses everything where it stands, at once and for ever.
+    AskWithoutPatience,
     /// Solo: announce before the payload is durable.
     AnnounceBeforePersist,
     /// Any: after downtime, build for every slot that was missed.

@@ -29,6 +29,8 @@ pub struct Sequencer {
     publication: Publication,
     catch_up: CatchUp,
     asking: Option<(QueryId, Attempt)>,
+    /// Resets in a row without anything that went well: each waits longer.
+    resets: u32,
     queries: QueryId,
     halted: Option<HaltReason>,
     deadline: Timestamp,
@@ -91,6 +93,7 @@ impl Sequencer {
             publication: Publication::default(),
             catch_up,
             asking: None,
+            resets: 0,
             queries: QueryId(0),
             halted: None,
             deadline: Timestamp::default(),
@@ -188,14 +191,17 @@ impl Sequencer {
             Event::Wake => {}
             Event::Start => self.active = true,
             Event::Stop => self.active = false,
-            Event::Opened { .. } => self.builder.opened(),
+            Event::Opened { .. } => {
+                self.resets = 0;
+                self.builder.opened();
+            }
             Event::OpenFailed { failure, .. } => self.build_failed(now, Call::Open, failure, effects),
-            Event::Sealed { build, payload } => self.sealed(build, payload, effects),
+            Event::Sealed { build, payload } => self.sealed(now, build, payload, effects),
             Event::NothingToSeal { .. } => {
                 self.builder.finish();
             }
             Event::SealFailed { failure, .. } => self.build_failed(now, Call::Seal, failure, effects),
-            Event::Imported { block, verdict } => self.imported(block, verdict, effects),
+            Event::Imported { block, verdict } => self.imported(now, block, verdict, effects),
             Event::ImportFailed { failure, .. } => self.import_failed(now, failure, effects),
             Event::HeadsSet { .. } => self.heads_set(effects),
             Event::SetHeadsFailed { failure, .. } => self.set_heads_failed(now, failure, effects),
@@ -226,15 +232,15 @@ impl Sequencer {
     fn build_failed(&mut self, now: Timestamp, call: Call, failure: Failure, effects: &mut Effects) {
         match failure {
             Failure::Retry => self.builder.failed(now, self.backoff, effects),
-            Failure::Reset => self.ask_heads(effects),
+            Failure::Reset => self.ask_heads(now, effects),
             Failure::Fatal => self.halt(HaltReason::Failed(call), effects),
         }
     }
 
     /// A build became a payload. One that is not what was ordered is as good as none, and says that we see the backend wrongly.
-    fn sealed(&mut self, id: BuildId, payload: Payload, effects: &mut Effects) {
+    fn sealed(&mut self, now: Timestamp, id: BuildId, payload: Payload, effects: &mut Effects) {
         if !self.builder.build().is_some_and(|build| build.yields(&payload)) {
-            return self.ask_heads(effects);
+            return self.ask_heads(now, effects);
         }
         self.builder.finish();
         match &mut self.agreement {
@@ -247,13 +253,13 @@ impl Sequencer {
         }
     }
 
-    fn imported(&mut self, block: BlockHash, verdict: Verdict, effects: &mut Effects) {
+    fn imported(&mut self, now: Timestamp, block: BlockHash, verdict: Verdict, effects: &mut Effects) {
         self.publication.take_import();
         let decided = self.publication.deciding.as_ref().is_some_and(|decided| decided.block().hash == block);
         match (verdict, decided) {
             (Verdict::Valid, true) => self.canonical(effects),
             (Verdict::Invalid, true) => self.decided_but_invalid(effects),
-            (Verdict::ParentUnknown, true | false) => self.ask_heads(effects),
+            (Verdict::ParentUnknown, true | false) => self.ask_heads(now, effects),
             (Verdict::Valid | Verdict::Invalid, false) => {
                 if let Agreement::Committee(council) = &mut self.agreement {
                     council.vetted(block, verdict, effects);
@@ -272,13 +278,14 @@ impl Sequencer {
         self.publication.import_failed(|attempt| attempt.failed(now, backoff));
         match failure {
             Failure::Retry => {}
-            Failure::Reset => self.ask_heads(effects),
+            Failure::Reset => self.ask_heads(now, effects),
             Failure::Fatal => self.halt(HaltReason::Failed(Call::Import), effects),
         }
     }
 
     /// Heads may have moved while they were being set: then they are set again.
     fn heads_set(&mut self, effects: &mut Effects) {
+        self.resets = 0;
         if self.publication.take_setting().is_some_and(|set| set != self.heads) {
             self.publication.set_heads(self.heads, effects);
         }
@@ -289,7 +296,7 @@ impl Sequencer {
         self.publication.setting_failed(|attempt| attempt.failed(now, backoff));
         match failure {
             Failure::Retry => {}
-            Failure::Reset => self.ask_heads(effects),
+            Failure::Reset => self.ask_heads(now, effects),
             Failure::Fatal => self.halt(HaltReason::Failed(Call::SetHeads), effects),
         }
     }
@@ -630,14 +637,23 @@ impl Sequencer {
         self.halt(HaltReason::Fork { ours: self.head(), theirs }, effects);
     }
 
-    /// Our picture of the backend is wrong: no build survives that, and nothing is ordered until it has said where it stands.
-    fn ask_heads(&mut self, effects: &mut Effects) {
+    /// Our picture of the backend is wrong: no build survives that, and nothing is ordered until it has said where it stands. If that
+    /// did not help the last time, the question waits, so that a backend that refuses everything is not asked thousands of times a
+    /// second (kona-node, optimism#22681).
+    fn ask_heads(&mut self, now: Timestamp, effects: &mut Effects) {
         self.builder.cancel(effects);
-        if self.asking.is_none() {
-            self.queries.0 += 1;
-            self.asking = Some((self.queries, Attempt::default()));
-            effects.push(Effect::AskHeads { query: self.queries });
+        if self.asking.is_some() {
+            return;
         }
+        self.queries.0 += 1;
+        let attempt = if self.resets == 0 || self.mutation.is(Mutant::AskWithoutPatience) {
+            effects.push(Effect::AskHeads { query: self.queries });
+            Attempt::default()
+        } else {
+            Attempt::after(self.resets, now, self.backoff)
+        };
+        self.resets = self.resets.saturating_add(1);
+        self.asking = Some((self.queries, attempt));
     }
 
     fn halt(&mut self, reason: HaltReason, effects: &mut Effects) {

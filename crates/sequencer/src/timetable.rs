@@ -172,3 +172,73 @@ impl fmt::Display for TimetableFault {
 }
 
 impl std::error::Error for TimetableFault {}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn config(slot: u64, build_ahead: u64, seal_lead: u64) -> TimetableConfig {
+        TimetableConfig {
+            genesis: Timestamp::from_millis(10_000),
+            slot: Millis::new(slot),
+            build_ahead: Millis::new(build_ahead),
+            seal_lead: Millis::new(seal_lead),
+            stamp: Stamp::Opening,
+        }
+    }
+
+    #[test]
+    fn what_makes_no_sense_is_named() {
+        let rows = [
+            (config(199, 0, 0), "a slot of 199ms: expected 200ms to 86400000ms"),
+            (config(86_400_001, 0, 0), "a slot of 86400001ms: expected 200ms to 86400000ms"),
+            (config(1_000, 1_001, 0), "builds opened 1001ms ahead: expected at most one slot, 1000ms"),
+            (
+                config(1_000, 0, 1_000),
+                "builds sealed 1000ms before the slot's end: expected less than one slot, 1000ms",
+            ),
+        ];
+        for (config, expected) in rows {
+            let fault = Timetable::new(config).expect_err("it makes no sense");
+            assert_eq!(fault.to_string(), expected);
+            let text = serde_json::to_string(&config).expect("it is written");
+            assert!(serde_json::from_str::<Timetable>(&text).is_err(), "and is not read");
+        }
+    }
+
+    #[test]
+    fn times_of_a_slot() {
+        let timetable = Timetable::new(config(1_000, 300, 200)).expect("it makes sense");
+        let slot = Slot::new(3);
+        let times = [timetable.opens_at(slot), timetable.start(slot), timetable.seal_at(slot), timetable.end(slot)];
+        assert_eq!(times.map(Timestamp::as_millis), [12_700, 13_000, 13_800, 14_000]);
+    }
+
+    proptest! {
+        #[test]
+        fn every_moment_lies_in_its_slot(now in 10_000..u64::MAX / 2, slot in 200..86_400_000_u64) {
+            let timetable = Timetable::new(config(slot, 0, 0)).expect("it makes sense");
+            let (now, slot) = (Timestamp::from_millis(now), timetable.slot_at(Timestamp::from_millis(now)));
+            prop_assert!(timetable.start(slot) <= now && now < timetable.end(slot));
+        }
+
+        #[test]
+        fn the_slot_after_a_date_is_the_first_one_later(date in 0..100_000_u64, closing in any::<bool>()) {
+            let stamp = if closing { Stamp::Closing } else { Stamp::Opening };
+            let timetable = Timetable::new(TimetableConfig { stamp, ..config(700, 0, 0) }).expect("it makes sense");
+            let date = Timestamp::from_millis(date);
+            let slot = timetable.slot_after(date);
+            prop_assert!(timetable.stamp(slot) > date);
+            prop_assert!(slot.previous().is_none_or(|slot| timetable.stamp(slot) <= date));
+        }
+
+        #[test]
+        fn no_moment_and_no_slot_is_too_much(now in any::<u64>(), slot in any::<u64>()) {
+            let timetable = Timetable::new(config(200, 200, 199)).expect("it makes sense");
+            let (now, slot) = (Timestamp::from_millis(now), Slot::new(slot));
+            let _ = (timetable.slot_at(now), timetable.slot_after(now), timetable.opens_at(slot), timetable.seal_at(slot));
+        }
+    }
+}

@@ -33,7 +33,7 @@ fn time() -> impl Strategy<Value = Timestamp> {
 
 /// Blocks that sit on each other more often than chance would have it.
 fn block() -> impl Strategy<Value = BlockRef> {
-    let chained = (1..FEW).prop_map(|height| chain(height));
+    let chained = (1..FEW).prop_map(chain);
     let random = (number(), hash(), hash(), time()).prop_map(|(number, hash, parent, timestamp)| BlockRef {
         number,
         hash,

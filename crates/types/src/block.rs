@@ -6,6 +6,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 use crate::Timestamp;
+use crate::hexadecimal::{Hexadecimal, from_hexadecimal};
 
 /// The height of a block; genesis is 0.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -73,8 +74,7 @@ impl BlockHash {
 
 impl fmt::Display for BlockHash {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("0x")?;
-        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+        Hexadecimal(&self.0).fmt(f)
     }
 }
 
@@ -100,15 +100,8 @@ impl FromStr for BlockHash {
     type Err = NotABlockHash;
 
     fn from_str(text: &str) -> Result<Self, NotABlockHash> {
-        let refuse = || NotABlockHash(text.chars().take(80).collect());
-        let digits = text.strip_prefix("0x").filter(|digits| digits.len() == 64).ok_or_else(refuse)?;
-        let mut bytes = [0; 32];
-        for (byte, pair) in bytes.iter_mut().zip(digits.as_bytes().chunks_exact(2)) {
-            let [high, low] = [pair[0], pair[1]].map(|digit| char::from(digit).to_digit(16));
-            let value = high.zip(low).map(|(high, low)| high * 16 + low).ok_or_else(refuse)?;
-            *byte = u8::try_from(value).map_err(|_| refuse())?;
-        }
-        Ok(Self(bytes))
+        let bytes = from_hexadecimal(text).and_then(|bytes| bytes.try_into().ok());
+        bytes.map(Self).ok_or_else(|| NotABlockHash(text.chars().take(80).collect()))
     }
 }
 

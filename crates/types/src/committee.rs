@@ -8,8 +8,9 @@
 use std::fmt;
 
 use bytes::Bytes;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
+use crate::hexadecimal::{Hexadecimal, from_hexadecimal};
 use crate::{BlockRef, Payload, Slot};
 
 /// A member's place in the committee, counted from 0. Keys and addresses behind it are the carrier's affair.
@@ -36,9 +37,32 @@ impl fmt::Display for MemberId {
 }
 
 /// Signature bytes in whatever scheme the carrier uses. Made and checked outside; empty where not signed yet.
-#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(transparent)]
+///
+/// Written as `0x` and hexadecimal digits in human-readable formats, as bytes elsewhere.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Signature(pub Bytes);
+
+impl Serialize for Signature {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        if serializer.is_human_readable() {
+            serializer.collect_str(&Hexadecimal(&self.0))
+        } else {
+            self.0.serialize(serializer)
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Signature {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        if deserializer.is_human_readable() {
+            let text = String::deserialize(deserializer)?;
+            let bytes = from_hexadecimal(&text);
+            bytes.map(|bytes| Self(bytes.into())).ok_or_else(|| de::Error::custom("expected 0x and hexadecimal digits"))
+        } else {
+            Bytes::deserialize(deserializer).map(Self)
+        }
+    }
+}
 
 /// The two promises a member makes about a block, in this order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

@@ -25,6 +25,7 @@
 
 mod block;
 mod committee;
+mod hexadecimal;
 mod payload;
 mod time;
 

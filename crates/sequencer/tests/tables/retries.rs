@@ -41,6 +41,31 @@ fn a_failure_says_what_to_do() {
 }
 
 #[test]
+fn a_backend_that_refuses_everything_is_asked_with_growing_patience() {
+    let failed = |build| Event::OpenFailed { build: BuildId::new(build), failure: Failure::Reset };
+    Table::solo()
+        .wakes(0, &["open 1 for slot 0 on genesis"])
+        .hears(1, failed(1), &["cancel 1", "ask heads"])
+        .hears(2, heads_told(1, genesis()), &["open 2 for slot 0 on genesis"])
+        .hears(3, failed(2), &["cancel 2"])
+        .sleeps_until(53)
+        .wakes(53, &["ask heads"])
+        .hears(54, heads_told(2, genesis()), &["open 3 for slot 0 on genesis"])
+        .hears(55, failed(3), &["cancel 3"])
+        .sleeps_until(155)
+        .wakes(155, &["ask heads"])
+        .hears(156, heads_told(3, genesis()), &["open 4 for slot 0 on genesis"])
+        // What went well ends the waiting.
+        .hears(157, opened(4), &[])
+        .wakes(1_000, &["seal 4"])
+        .hears(
+            1_001,
+            Event::SealFailed { build: BuildId::new(4), failure: Failure::Reset },
+            &["cancel 4", "ask heads"],
+        );
+}
+
+#[test]
 fn sealing_is_repeated_and_at_last_given_up() {
     let mut table = Table::solo();
     table.wakes(0, &["open 1 for slot 0 on genesis"]).hears(5, opened(1), &[]).wakes(1_000, &["seal 1"]);

@@ -1,0 +1,43 @@
+//! Whatever the outside answers, nobody is asked the same thing more than a few times a slot.
+//!
+//! Source: design of the heart, rule 4; the public failure: after a refusal, fork-choice updates by the thousand a second (kona-node,
+//! optimism#22681, #22686).
+
+use sequencer::Effect;
+use types::Slot;
+
+use super::{Finding, Seen};
+
+/// Questions and commits of one kind that one node may send in one slot. Patience starts at 25 ms and doubles, and a few unrelated
+/// failures may fall into one slot.
+const ORDERS_MAX: u32 = 30;
+
+/// What each node has asked in the present slot.
+#[derive(Clone, Debug)]
+pub struct NoBusyLoop {
+    asked: Vec<(Slot, [u32; 4])>,
+}
+
+impl NoBusyLoop {
+    /// For so many nodes.
+    pub fn of(nodes: usize) -> Self {
+        Self { asked: vec![(Slot::new(0), [0; 4]); nodes] }
+    }
+
+    /// Looks at every question, commit and fetch.
+    pub fn see(&mut self, seen: &Seen<'_>) -> Finding {
+        let (kind, verb) = match seen.effect {
+            Effect::AskHeads { .. } => (0, "asks where the backend stands"),
+            Effect::AskConductor { .. } => (1, "asks where the conductor stands"),
+            Effect::Commit(_) => (2, "commits"),
+            Effect::Fetch { .. } => (3, "fetches"),
+            _ => return Ok(()),
+        };
+        let (slot, current) = (&mut self.asked[seen.node], seen.timetable.slot_at(seen.clock));
+        if slot.0 != current {
+            *slot = (current, [0; 4]);
+        }
+        slot.1[kind] += 1;
+        if slot.1[kind] <= ORDERS_MAX { Ok(()) } else { Err(format!("{verb} {ORDERS_MAX} times in slot {current}")) }
+    }
+}
