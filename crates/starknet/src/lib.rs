@@ -20,6 +20,7 @@ pub mod classes;
 pub mod codec;
 pub mod commitment;
 pub mod config;
+mod deep;
 pub mod events;
 pub mod execution;
 pub mod genesis;

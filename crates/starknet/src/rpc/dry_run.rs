@@ -1,11 +1,10 @@
 //! Executing without changing the chain: on a snapshot of the state, in the context of its block.
 //!
-//! All of it blocks, and calls of contracts nest on the stack: to be run on a [`deep_thread`].
+//! All of it blocks, and calls of contracts nest on the stack: to be run on a [`deep_thread`](crate::deep::deep_thread).
 
 use std::sync::Arc;
 
 use blockifier::blockifier::block::pre_process_block;
-use blockifier::blockifier::transaction_executor::DEFAULT_STACK_SIZE;
 use blockifier::context::{BlockContext, TransactionContext};
 use blockifier::execution::call_info::CallInfo;
 use blockifier::execution::entry_point::{
@@ -47,28 +46,6 @@ use crate::block::StateDiff;
 use crate::chain::Chain;
 use crate::classes::{BYTECODE_FELTS_MAX, SierraClass};
 use crate::view::StateView;
-
-/// Runs `work` on a thread of its own with the stack that nested calls of contracts need.
-///
-/// # Errors
-/// An internal error when there is no thread, or when the work ends by panic.
-pub(crate) async fn deep_thread<T, F>(work: F) -> Result<T, RpcError>
-where
-    T: Send + 'static,
-    F: FnOnce() -> Result<T, RpcError> + Send + 'static,
-{
-    let (done, result) = tokio::sync::oneshot::channel();
-    let run = move || {
-        // Nobody waits any more when the caller has gone.
-        let _ = done.send(work());
-    };
-    std::thread::Builder::new()
-        .name("dry-run".to_owned())
-        .stack_size(DEFAULT_STACK_SIZE)
-        .spawn(run)
-        .map_err(|error| RpcError::internal(format!("no thread to execute on: {error}")))?;
-    result.await.unwrap_or_else(|_| Err(RpcError::internal("the execution ended without a result")))
-}
 
 /// A call from nowhere: no account, no fee, no change.
 pub(crate) struct Call {

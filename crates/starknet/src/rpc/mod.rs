@@ -32,6 +32,7 @@ mod state_update;
 mod subscriptions;
 mod trace;
 mod transaction;
+mod write;
 
 use std::sync::Arc;
 
@@ -42,7 +43,9 @@ use tokio::sync::Semaphore;
 pub use self::error::RpcError;
 use self::params::Params;
 pub use self::subscriptions::{Sink, SinkClosed};
+use crate::admission::{AdmissionLimits, Gateway};
 use crate::chain::{Chain, ChainError};
+use crate::deep::deep_thread;
 use crate::pool::Pool;
 
 /// Version of the specification that is served.
@@ -63,6 +66,8 @@ pub struct Limits {
     pub simulated_transactions: usize,
     /// Calls, estimates, simulations and traces that execute at the same time; further ones wait.
     pub executions: usize,
+    /// What one submitted transaction may bring along.
+    pub admission: AdmissionLimits,
     /// How many blocks before the head a subscription may start; more is error 68. The specification's number is 1024.
     pub blocks_back: u64,
 }
@@ -76,6 +81,7 @@ impl Default for Limits {
             proof_keys: 100,
             simulated_transactions: 100,
             executions: std::thread::available_parallelism().map_or(2, usize::from),
+            admission: AdmissionLimits::default(),
             blocks_back: 1024,
         }
     }
@@ -88,6 +94,7 @@ pub struct StarknetRpc(Arc<Inner>);
 struct Inner {
     chain: Chain,
     pool: Pool,
+    gateway: Gateway,
     limits: Limits,
     executions: Arc<Semaphore>,
 }
@@ -100,7 +107,8 @@ impl StarknetRpc {
     #[must_use]
     pub fn new(chain: Chain, pool: Pool, limits: Limits) -> Self {
         let executions = Arc::new(Semaphore::new(limits.executions.clamp(1, Semaphore::MAX_PERMITS)));
-        Self(Arc::new(Inner { chain, pool, limits, executions }))
+        let gateway = Gateway::new(chain.clone(), pool.clone(), limits.admission);
+        Self(Arc::new(Inner { chain, pool, gateway, limits, executions }))
     }
 
     /// Names of the methods that [`call`](Self::call) answers.
@@ -140,6 +148,10 @@ impl StarknetRpc {
         &self.0.chain
     }
 
+    fn gateway(&self) -> &Gateway {
+        &self.0.gateway
+    }
+
     fn pool(&self) -> &Pool {
         &self.0.pool
     }
@@ -154,7 +166,8 @@ impl StarknetRpc {
             drop(turn);
             answer
         };
-        dry_run::deep_thread(work).await
+        let answer = deep_thread("dry-run", work).await;
+        answer.unwrap_or_else(|| Err(RpcError::internal("the execution ended without a result")))
     }
 
     fn limits(&self) -> &Limits {
@@ -171,6 +184,7 @@ struct Method {
 /// The table of methods, and the way from a name to the function that answers it.
 macro_rules! methods {
     ($($name:literal ($($param:ident),*) => $function:path;)*) => {
+        #[cfg(test)]
         const METHODS: &[Method] = &[$(Method { name: $name, params: &[$(stringify!($param)),*] }),*];
 
         fn method_names() -> &'static [&'static str] {
@@ -210,6 +224,9 @@ methods! {
     "starknet_getNonce" (block_id, contract_address) => read::nonce;
     "starknet_getStorageProof" (block_id, class_hashes, contract_addresses, contracts_storage_keys) => read::storage_proof;
     "starknet_getCompiledCasm" (class_hash) => read::compiled_casm;
+    "starknet_addInvokeTransaction" (invoke_transaction) => write::add_invoke_transaction;
+    "starknet_addDeclareTransaction" (declare_transaction) => write::add_declare_transaction;
+    "starknet_addDeployAccountTransaction" (deploy_account_transaction) => write::add_deploy_account_transaction;
     "starknet_call" (request, block_id) => execute::call;
     "starknet_estimateFee" (request, simulation_flags, block_id) => execute::estimate_fee;
     "starknet_estimateMessageFee" (message, block_id) => execute::estimate_message_fee;

@@ -1,0 +1,424 @@
+//! Who may wait for a block: everything a transaction must satisfy before its hash is given back.
+//!
+//! The checks go from cheap to dear, and each is made once. What the sender's balance, the prices and the nonce say is
+//! compared directly. A signature of an account whose class is known is checked natively, which costs a tenth of running
+//! its `__validate__` in the VM; the block runs that in any case, and drops what it refuses. Everything else is validated
+//! by `blockifier` on the state of the open block. A class is compiled only for a sender who could pay for it.
+
+mod native;
+mod refusal;
+
+use std::sync::Arc;
+
+use blockifier::blockifier::stateful_validator::StatefulValidator;
+use blockifier::state::cached_state::CachedState;
+use blockifier::transaction::account_transaction::{AccountTransaction as Flagged, ExecutionFlags};
+use mempool::Refusal as PoolRefusal;
+use starknet_api::StarknetApiError;
+use starknet_api::block::FeeType;
+use starknet_api::core::{ClassHash, ContractAddress, Nonce};
+use starknet_api::data_availability::DataAvailabilityMode;
+use starknet_api::executable_transaction::{
+    AccountTransaction, DeclareTransaction, DeployAccountTransaction, InvokeTransaction, Transaction,
+};
+use starknet_api::rpc_transaction::{
+    RpcDeclareTransaction, RpcDeployAccountTransaction, RpcInvokeTransaction, RpcTransaction,
+};
+use starknet_api::transaction::TransactionHash;
+use starknet_api::transaction::fields::{AllResourceBounds, Fee, Tip, ValidResourceBounds};
+use starknet_types_core::felt::Felt;
+use tokio::sync::Semaphore;
+
+pub use self::refusal::Refused;
+use crate::chain::{Chain, ChainError};
+use crate::classes::{BYTECODE_FELTS_MAX, ClassError, DeclaredClass, SierraClass};
+use crate::deep::deep_thread;
+use crate::pool::Pool;
+use crate::source::ReadyTransaction;
+use crate::view::{At, StateView};
+
+/// Bounds on one transaction. The defaults are those of the public network's gateway.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AdmissionLimits {
+    /// Felts of calldata, constructor calldata included.
+    pub calldata_felts: usize,
+    /// Felts of signature.
+    pub signature_felts: usize,
+    /// Bytes that a declared Sierra class may have as JSON.
+    pub class_bytes: usize,
+    /// Felts of bytecode that a class may compile to.
+    pub bytecode_felts: usize,
+    /// Classes that compile at the same time; further ones wait.
+    pub compilations: usize,
+    /// Validations that run in the VM at the same time; further ones wait.
+    pub validations: usize,
+}
+
+impl Default for AdmissionLimits {
+    fn default() -> Self {
+        let threads = std::thread::available_parallelism().map_or(2, usize::from);
+        Self {
+            calldata_felts: 5_000,
+            signature_felts: 4_000,
+            class_bytes: 4_089_446,
+            bytecode_felts: BYTECODE_FELTS_MAX,
+            compilations: threads,
+            validations: threads,
+        }
+    }
+}
+
+/// The way into the pool. Cheap to clone.
+#[derive(Clone)]
+pub struct Gateway(Arc<Inner>);
+
+struct Inner {
+    chain: Chain,
+    pool: Pool,
+    limits: AdmissionLimits,
+    compilations: Arc<Semaphore>,
+    validations: Arc<Semaphore>,
+}
+
+/// What a sender is told of an accepted transaction.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Admitted {
+    /// Its hash.
+    pub hash: TransactionHash,
+    /// The class that it declares.
+    pub class_hash: Option<ClassHash>,
+    /// The account that it deploys.
+    pub contract_address: Option<ContractAddress>,
+}
+
+impl Gateway {
+    /// The way into `pool` for transactions on `chain`.
+    #[must_use]
+    pub fn new(chain: Chain, pool: Pool, limits: AdmissionLimits) -> Self {
+        let turns = |count: usize| Arc::new(Semaphore::new(count.clamp(1, Semaphore::MAX_PERMITS)));
+        let (compilations, validations) = (turns(limits.compilations), turns(limits.validations));
+        Self(Arc::new(Inner { chain, pool, limits, compilations, validations }))
+    }
+
+    /// Checks a transaction and puts it into the pool. When this returns its hash, it is durable.
+    ///
+    /// # Errors
+    /// See [`Refused`]; the pool is then unchanged.
+    pub async fn submit(&self, transaction: RpcTransaction) -> Result<Admitted, Refused> {
+        let Inner { chain, pool, limits, .. } = &*self.0;
+        check_form(&transaction, limits)?;
+        let sender = transaction.calculate_sender_address().map_err(malformed)?;
+        let state = open_state(chain)?;
+        let account = Account::read(chain, pool, &state, sender, &transaction)?;
+        if chain.config().fees {
+            check_fee(&state, sender, &transaction)?;
+        }
+        let (executable, class) = self.executable(&state, transaction).await?;
+        let hash = executable.tx_hash();
+        if pool.status(hash).is_some() {
+            return Err(Refused::Duplicate);
+        }
+        self.validate(state, &account, &executable).await?;
+        let admitted = Admitted {
+            hash,
+            class_hash: class.as_ref().map(|class| class.hash()),
+            contract_address: matches!(executable, AccountTransaction::DeployAccount(_)).then_some(sender),
+        };
+        self.insert(ReadyTransaction { transaction: Transaction::Account(executable), class }, sender, account.nonce)
+            .await?;
+        Ok(admitted)
+    }
+
+    async fn insert(&self, ready: ReadyTransaction, sender: ContractAddress, nonce: Nonce) -> Result<(), Refused> {
+        let Inner { chain, pool, .. } = &*self.0;
+        let inserted = pool.insert(ready, nonce).map_err(from_pool)?;
+        if inserted.parked {
+            // The account may have gone on since its nonce was read.
+            pool.observe(sender, open_state(chain)?.nonce(sender)?);
+        }
+        inserted
+            .durable()
+            .await
+            .map_err(|error| Refused::Unexpected(format!("the transaction was not stored: {error}")))
+    }
+
+    /// The transaction with its hash, and the class that it declares.
+    async fn executable(
+        &self,
+        state: &StateView,
+        transaction: RpcTransaction,
+    ) -> Result<(AccountTransaction, Option<Arc<DeclaredClass>>), Refused> {
+        let chain_id = &self.0.chain.config().chain_id;
+        Ok(match transaction {
+            RpcTransaction::Invoke(transaction) => {
+                let executable = InvokeTransaction::create(transaction.into(), chain_id).map_err(malformed)?;
+                (AccountTransaction::Invoke(executable), None)
+            }
+            RpcTransaction::DeployAccount(transaction) => {
+                let executable = DeployAccountTransaction::create(transaction.into(), chain_id).map_err(malformed)?;
+                if state.class(executable.class_hash())?.is_none() {
+                    return Err(Refused::ClassNotFound);
+                }
+                (AccountTransaction::DeployAccount(executable), None)
+            }
+            RpcTransaction::Declare(RpcDeclareTransaction::V3(transaction)) => {
+                let class = self.compile(state, &transaction).await?;
+                let executable = DeclareTransaction::create(
+                    RpcDeclareTransaction::V3(transaction).into(),
+                    class.class_info(),
+                    chain_id,
+                );
+                let class = Arc::new(DeclaredClass::Sierra(class));
+                (AccountTransaction::Declare(executable.map_err(malformed)?), Some(class))
+            }
+        })
+    }
+
+    async fn compile(
+        &self,
+        state: &StateView,
+        transaction: &starknet_api::rpc_transaction::RpcDeclareTransactionV3,
+    ) -> Result<SierraClass, Refused> {
+        let sierra = transaction.contract_class.clone();
+        if state.class(sierra.calculate_class_hash())?.is_some() {
+            return Err(Refused::ClassAlreadyDeclared);
+        }
+        let turn = Arc::clone(&self.0.compilations).acquire_owned().await;
+        let turn = turn.map_err(|error| Refused::Unexpected(error.to_string()))?;
+        let bytecode_felts = self.0.limits.bytecode_felts;
+        let compiled = deep_thread("compilation", move || {
+            let compiled = SierraClass::compile(sierra, bytecode_felts);
+            drop(turn);
+            compiled
+        });
+        let compiled = compiled.await.ok_or_else(|| Refused::CompilationFailed("the compiler panicked".to_owned()))?;
+        let compiled = compiled.map_err(|error| match error {
+            ClassError::Parse(reason) => Refused::UnsupportedClassVersion(reason),
+            ClassError::Compile(reason) => Refused::CompilationFailed(reason),
+        })?;
+        if compiled.compiled_hash_v2 != transaction.compiled_class_hash {
+            return Err(Refused::CompiledClassHashMismatch {
+                computed: compiled.compiled_hash_v2,
+                given: transaction.compiled_class_hash,
+            });
+        }
+        Ok(compiled)
+    }
+
+    /// Whether the sender's account wants this transaction.
+    async fn validate(
+        &self,
+        state: StateView,
+        account: &Account,
+        executable: &AccountTransaction,
+    ) -> Result<(), Refused> {
+        match account.class_hash {
+            // It waits for its deployment, which is in the pool: nobody can be asked yet.
+            None if !matches!(executable, AccountTransaction::DeployAccount(_)) => return Ok(()),
+            Some(class_hash) => {
+                if let Some(verdict) = native::verify(&state, class_hash, executable)? {
+                    return verdict;
+                }
+            }
+            None => {}
+        }
+        let turn = Arc::clone(&self.0.validations).acquire_owned().await;
+        let turn = turn.map_err(|error| Refused::Unexpected(error.to_string()))?;
+        let flags = ExecutionFlags {
+            only_query: false,
+            charge_fee: self.0.chain.config().fees,
+            validate: true,
+            // What comes before it is in the pool.
+            strict_nonce_check: false,
+        };
+        let transaction = Flagged { tx: executable.clone(), execution_flags: flags };
+        let validated = deep_thread("validation", move || {
+            let context = state.context();
+            let validated =
+                StatefulValidator::create(CachedState::new(state), context).perform_validations(transaction);
+            drop(turn);
+            validated
+        });
+        match validated.await {
+            Some(Ok(())) => Ok(()),
+            Some(Err(error)) => Err(Refused::from(error)),
+            None => Err(Refused::Unexpected("the validation ended without a result".to_owned())),
+        }
+    }
+}
+
+/// What the chain, the open block included, knows of the sender.
+struct Account {
+    nonce: Nonce,
+    /// `None` when it is yet to be deployed, by this transaction or by one in the pool.
+    class_hash: Option<ClassHash>,
+}
+
+impl Account {
+    fn read(
+        chain: &Chain,
+        pool: &Pool,
+        state: &StateView,
+        sender: ContractAddress,
+        transaction: &RpcTransaction,
+    ) -> Result<Self, Refused> {
+        let account = Self { nonce: state.nonce(sender)?, class_hash: state.class_hash(sender)? };
+        let nonce = *transaction.nonce();
+        if nonce < account.nonce {
+            let hash = transaction_hash(chain, transaction);
+            // Sent a second time, after it was executed.
+            if let Some(hash) = hash
+                && chain.transaction(hash)?.is_some()
+            {
+                return Err(Refused::Duplicate);
+            }
+            return Err(Refused::InvalidNonce(format!(
+                "the account's next nonce is {:#x}, the transaction has {:#x}",
+                account.nonce.0, nonce.0
+            )));
+        }
+        let deploys = matches!(transaction, RpcTransaction::DeployAccount(_));
+        if deploys && nonce != Nonce::default() {
+            return Err(Refused::InvalidNonce(format!("a deployment has nonce 0x0, this one has {:#x}", nonce.0)));
+        }
+        if account.class_hash.is_none() && !deploys {
+            let first = pool.at(sender, Nonce::default());
+            let deployment = first.is_some_and(|first| {
+                matches!(first.transaction, Transaction::Account(AccountTransaction::DeployAccount(_)))
+            });
+            if !deployment || nonce == Nonce::default() {
+                return Err(Refused::NonAccount);
+            }
+        }
+        Ok(account)
+    }
+}
+
+/// The hash of what is no declaration; a declaration's needs its class.
+fn transaction_hash(chain: &Chain, transaction: &RpcTransaction) -> Option<TransactionHash> {
+    let transaction = starknet_api::transaction::Transaction::from(transaction.clone());
+    transaction.calculate_transaction_hash(&chain.config().chain_id).ok()
+}
+
+fn open_state(chain: &Chain) -> Result<StateView, Refused> {
+    chain.state(At::PreConfirmed)?.ok_or_else(|| Refused::Unexpected("the chain has no state".to_owned()))
+}
+
+/// What can be said of a transaction without looking at the chain.
+fn check_form(transaction: &RpcTransaction, limits: &AdmissionLimits) -> Result<(), Refused> {
+    let refuse = |what: String| Err(Refused::ValidationFailure(what));
+    let signature = transaction.signature().0.len();
+    if signature > limits.signature_felts {
+        return refuse(format!("the signature has {signature} felts, at most {} are taken", limits.signature_felts));
+    }
+    let modes = [transaction.nonce_data_availability_mode(), transaction.fee_data_availability_mode()];
+    if modes.iter().any(|mode| **mode != DataAvailabilityMode::L1) {
+        return refuse("only the data availability mode L1 is in use".to_owned());
+    }
+    let (calldata, paymaster, deployment) = match transaction {
+        RpcTransaction::Invoke(RpcInvokeTransaction::V3(tx)) => {
+            if !tx.proof_facts.0.is_empty() || !tx.proof.is_empty() {
+                return Err(Refused::InvalidProof("this node verifies no client-side proofs".to_owned()));
+            }
+            (tx.calldata.0.len(), tx.paymaster_data.0.len(), tx.account_deployment_data.0.len())
+        }
+        RpcTransaction::DeployAccount(RpcDeployAccountTransaction::V3(tx)) => {
+            (tx.constructor_calldata.0.len(), tx.paymaster_data.0.len(), 0)
+        }
+        RpcTransaction::Declare(RpcDeclareTransaction::V3(tx)) => {
+            check_class(&tx.contract_class, limits)?;
+            (0, tx.paymaster_data.0.len(), tx.account_deployment_data.0.len())
+        }
+    };
+    if calldata > limits.calldata_felts {
+        return refuse(format!("the calldata has {calldata} felts, at most {} are taken", limits.calldata_felts));
+    }
+    if paymaster > 0 || deployment > 0 {
+        return refuse("paymaster_data and account_deployment_data must be empty: neither is in use".to_owned());
+    }
+    Ok(())
+}
+
+fn check_class(class: &starknet_api::state::SierraContractClass, limits: &AdmissionLimits) -> Result<(), Refused> {
+    use starknet_api::state::CONTRACT_CLASS_VERSION;
+    if class.contract_class_version != CONTRACT_CLASS_VERSION {
+        return Err(Refused::UnsupportedClassVersion(format!(
+            "contract_class_version is {:?}, not {CONTRACT_CLASS_VERSION:?}",
+            class.contract_class_version
+        )));
+    }
+    let bytes = json_bytes(class);
+    if bytes > limits.class_bytes {
+        return Err(Refused::ClassTooLarge { bytes, limit: limits.class_bytes });
+    }
+    Ok(())
+}
+
+/// Size of a class as JSON, near enough for a limit: digits, quotes and commas of the program, and the ABI.
+fn json_bytes(class: &starknet_api::state::SierraContractClass) -> usize {
+    const AROUND_A_FELT: usize = 5;
+    let program: usize = class.sierra_program.iter().map(|felt| felt.bits().div_ceil(4).max(1) + AROUND_A_FELT).sum();
+    program + class.abi.len()
+}
+
+/// Whether the sender offers enough per unit of gas, and has what it offers.
+fn check_fee(state: &StateView, sender: ContractAddress, transaction: &RpcTransaction) -> Result<(), Refused> {
+    let bounds: &AllResourceBounds = transaction.resource_bounds();
+    let prices = state.block_info().gas_prices.gas_price_vector(&FeeType::Strk);
+    for (name, offered, price) in [
+        ("l1_gas", bounds.l1_gas, prices.l1_gas_price),
+        ("l1_data_gas", bounds.l1_data_gas, prices.l1_data_gas_price),
+        ("l2_gas", bounds.l2_gas, prices.l2_gas_price),
+    ] {
+        // A resource that is not used needs no price.
+        let used = name == "l2_gas" || offered.max_amount.0 > 0;
+        if used && offered.max_price_per_unit.0 < price.get().0 {
+            return Err(Refused::FeeBelowMinimum(format!(
+                "{name}: the highest price offered is {:#x}, the block's is {:#x}",
+                offered.max_price_per_unit.0,
+                price.get().0
+            )));
+        }
+    }
+    let tip: Tip = *transaction.tip();
+    let most: Fee = ValidResourceBounds::AllResources(*bounds).max_possible_fee(tip);
+    let context = state.context();
+    let token = context.chain_info().fee_token_address(&FeeType::Strk);
+    let balance = balance(state, token, sender)?;
+    if balance.is_some_and(|balance| balance < most.0) {
+        return Err(Refused::InsufficientBalance { most: most.0, balance: balance.unwrap_or_default() });
+    }
+    Ok(())
+}
+
+/// A balance in the fee token; `None` when it is more than any fee.
+fn balance(state: &StateView, token: ContractAddress, owner: ContractAddress) -> Result<Option<u128>, Refused> {
+    let low = starknet_api::abi::abi_utils::get_fee_token_var_address(owner);
+    let high = low.next_storage_key().map_err(malformed)?;
+    let (low, high) = (state.storage(token, low)?.value, state.storage(token, high)?.value);
+    if high != Felt::ZERO {
+        return Ok(None);
+    }
+    Ok(u128::try_from(low).ok())
+}
+
+fn malformed(error: StarknetApiError) -> Refused {
+    Refused::ValidationFailure(error.to_string())
+}
+
+fn from_pool(refusal: PoolRefusal<TransactionHash>) -> Refused {
+    match refusal {
+        PoolRefusal::Duplicate(_) => Refused::Duplicate,
+        PoolRefusal::NonceTooLow { .. } | PoolRefusal::NonceTooHigh { .. } => {
+            Refused::InvalidNonce(refusal.to_string())
+        }
+        PoolRefusal::Underpriced(underbid) => Refused::Underpriced(underbid.to_string()),
+        PoolRefusal::AccountFull { .. } | PoolRefusal::Full { .. } => Refused::Unexpected(refusal.to_string()),
+    }
+}
+
+impl From<ChainError> for Refused {
+    fn from(error: ChainError) -> Self {
+        Self::Unexpected(error.to_string())
+    }
+}

@@ -1,0 +1,90 @@
+//! Signatures of accounts whose class is known, checked without the VM.
+//!
+//! The check is sufficient for what admission is for, to keep out what cannot pay: who signs with the account's key is
+//! charged. What `__validate__` would look at besides (the caller, the version) cannot be otherwise here. The block runs
+//! it again in any case.
+
+use starknet_api::core::ClassHash;
+use starknet_api::executable_transaction::AccountTransaction;
+use starknet_api::state::StorageKey;
+use starknet_types_core::felt::Felt;
+
+use super::Refused;
+use crate::view::StateView;
+
+/// OpenZeppelin's account of Cairo contracts 1.0.0: one STARK key, kept in `Account_public_key`.
+const OPEN_ZEPPELIN_1_0_0: Felt =
+    Felt::from_hex_unchecked("0x5b4b537eaa2399e3aa99c4e2e0208ebd6c71bc1467938cd52c798c601e43564");
+
+/// Least L2 gas that a transaction of such an account can pay with; below it the VM is asked what is missing.
+const L2_GAS_MIN: u64 = 500_000;
+
+/// Whether the signature is the account's; `None` when only the VM can tell.
+pub(super) fn verify(
+    state: &StateView,
+    class_hash: ClassHash,
+    transaction: &AccountTransaction,
+) -> Result<Option<Result<(), Refused>>, Refused> {
+    let AccountTransaction::Invoke(invoke) = transaction else { return Ok(None) };
+    let enough = invoke.resource_bounds().get_l2_bounds().max_amount.0 >= L2_GAS_MIN;
+    if class_hash.0 != OPEN_ZEPPELIN_1_0_0 || !enough || !is_multicall(&invoke.calldata().0) {
+        return Ok(None);
+    }
+    let slot = starknet_api::abi::abi_utils::get_storage_var_address("Account_public_key", &[]);
+    let public_key = public_key(state, transaction, slot)?;
+    let signature = invoke.signature();
+    let [r, s] = signature.0.as_slice() else {
+        return Ok(Some(Err(Refused::ValidationFailure(format!(
+            "the account takes a signature of two felts, not of {}",
+            signature.0.len()
+        )))));
+    };
+    let valid = starknet_crypto::verify(&public_key, &invoke.tx_hash.0, r, s).unwrap_or(false);
+    Ok(Some(if valid {
+        Ok(())
+    } else {
+        Err(Refused::ValidationFailure("the signature is not one of the account's key for this transaction".to_owned()))
+    }))
+}
+
+fn public_key(state: &StateView, transaction: &AccountTransaction, slot: StorageKey) -> Result<Felt, Refused> {
+    Ok(state.storage(transaction.sender_address(), slot)?.value)
+}
+
+/// Whether the calldata is a list of calls that ends where it says: `n`, then per call address, selector, length, data.
+fn is_multicall(calldata: &[Felt]) -> bool {
+    let Some((count, mut rest)) = calldata.split_first() else { return false };
+    let Ok(count) = usize::try_from(*count) else { return false };
+    for _ in 0..count {
+        let [_, _, length, data @ ..] = rest else { return false };
+        let Some(after) = usize::try_from(*length).ok().and_then(|length| data.get(length..)) else { return false };
+        rest = after;
+    }
+    rest.is_empty()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_multicall_ends_where_it_says() {
+        for (calldata, expected) in [
+            (&[0_u64][..], true),
+            (&[1, 7, 8, 0], true),
+            (&[1, 7, 8, 2, 5, 6], true),
+            (&[2, 7, 8, 1, 5, 7, 8, 0], true),
+            (&[], false),
+            (&[1], false),
+            (&[1, 7, 8], false),
+            (&[1, 7, 8, 2, 5], false),
+            (&[1, 7, 8, 0, 5], false),
+            (&[3, 7, 8, 0], false),
+        ] {
+            let calldata: Vec<Felt> = calldata.iter().map(|felt| Felt::from(*felt)).collect();
+            assert_eq!(is_multicall(&calldata), expected, "{calldata:?}");
+        }
+        assert!(!is_multicall(&[Felt::MAX]));
+        assert!(!is_multicall(&[Felt::ONE, Felt::ONE, Felt::ONE, Felt::MAX]));
+    }
+}
