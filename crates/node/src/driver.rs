@@ -518,3 +518,6 @@ fn begin_journal(place: &JournalPlace, at: Timestamp, start: &Start) -> Result<J
 fn slot_length(timetable: &Timetable) -> Millis {
     timetable.config().slot
 }
+
+#[cfg(test)]
+mod tests;

@@ -387,3 +387,6 @@ fn create(folder: &Path, run: u64, part: u32) -> io::Result<File> {
     let path = folder.join(format!("{run:013}-{part:06}{SUFFIX}"));
     OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)
 }
+
+#[cfg(test)]
+mod tests;
