@@ -174,6 +174,15 @@ impl Workers {
         Self { count, pool: Arc::new(WorkerPool::start(&config)) }
     }
 
+    /// Lets the workers end. They wait for a last word and take its absence for a fault.
+    fn end(self) {
+        if self.sound()
+            && let Ok(pool) = Arc::try_unwrap(self.pool)
+        {
+            pool.join();
+        }
+    }
+
     /// Whether no worker has panicked.
     fn sound(&self) -> bool {
         catch_unwind(AssertUnwindSafe(|| self.pool.check_panic())).is_ok()
@@ -205,6 +214,7 @@ impl Worker {
             }
         }
         self.give_up();
+        self.workers.end();
     }
 
     fn obey(&mut self, command: Command) {
@@ -299,7 +309,9 @@ impl Worker {
     /// A worker panicked. The state of the block cannot be trusted: start over with the same transactions, one at a time.
     /// The one that is alone in flight when it happens again is the culprit and is rejected.
     fn recover(&mut self) {
-        self.workers = Workers::start(self.workers.count);
+        let broken = std::mem::replace(&mut self.workers, Workers::start(self.workers.count));
+        // Its threads that are left would take the end of the pool for a second fault: they stay asleep.
+        std::mem::forget(broken);
         let Some(mut open) = self.open.take() else { return };
         open.abort();
         let careful = open.in_flight_max == 1;

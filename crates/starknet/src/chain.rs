@@ -729,7 +729,7 @@ fn origin(log: &Log, rules: &Rules) -> Result<Option<genesis::Origin>, ChainErro
 }
 
 fn write_genesis(log: &Log, rules: &Arc<Rules>, tables: &Arc<StateTables>) -> Result<genesis::Origin, ChainError> {
-    let built = genesis::build(rules, tables)?;
+    let built = genesis::build(rules)?;
     let info = rules.block_info(BlockNumber(0), built.timestamp);
     let (body, _) = complete(rules, tables, None, &info, Vec::new(), built.state_diff, built.classes)?;
     let chain = ChainRecord { chain_id: rules.config.chain_id.to_string(), genesis: built.origin };

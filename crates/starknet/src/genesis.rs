@@ -45,7 +45,6 @@ use crate::chain::ChainError;
 use crate::classes::{CachedClass, DeclaredClass};
 use crate::config::GenesisSource;
 use crate::rules::Rules;
-use crate::tables::StateTables;
 
 /// Address of the universal deployer of 2024.
 pub const UDC_ADDRESS: Felt =
@@ -101,6 +100,8 @@ pub(crate) struct Plan {
     pub(crate) contracts: Vec<PlannedContract>,
     pub(crate) calls: Vec<PlannedCall>,
     pub(crate) transactions: Vec<file::PlannedTransaction>,
+    /// Token, owner, amount.
+    pub(crate) balances: Vec<(ContractAddress, ContractAddress, u128)>,
     pub(crate) nonces: Vec<(ContractAddress, Nonce)>,
     pub(crate) storage: Vec<(ContractAddress, StorageKey, Felt)>,
     pub(crate) timestamp: u64,
@@ -132,7 +133,7 @@ pub(crate) struct Built {
 }
 
 /// Builds block 0 as configured.
-pub(crate) fn build(rules: &Rules, _tables: &Arc<StateTables>) -> Result<Built, ChainError> {
+pub(crate) fn build(rules: &Rules) -> Result<Built, ChainError> {
     let (plan, origin) = match &rules.config.genesis {
         GenesisSource::Dev { accounts, seed, balance } => (
             dev_plan(*accounts, *seed, *balance)?,
@@ -275,6 +276,7 @@ fn carry_out(plan: Plan, rules: &Rules, origin: Origin) -> Result<Built, ChainEr
             .map_err(|error| ChainError::Genesis(format!("function_calls[{index}] of {}: {error}", call.contract.0)))?;
     }
     file::run_transactions(&mut state, &context, &plan.transactions)?;
+    file::set_balances(&mut state, &plan.balances)?;
     for (address, key, value) in &plan.storage {
         state.set_storage_at(*address, *key, *value).map_err(state_error)?;
     }
@@ -296,6 +298,8 @@ fn deploy(
     if !state.state.classes.contains_key(&contract.class_hash) {
         return Err(failed("its class is not among the classes of this genesis".into()));
     }
+    // A state diff is taken against what was read; a class hash is never written unread.
+    state.get_class_hash_at(contract.address).map_err(state_error)?;
     state.set_class_hash_at(contract.address, contract.class_hash).map_err(state_error)?;
     let Some(arguments) = &contract.arguments else { return Ok(()) };
     let constructor = ConstructorContext {
