@@ -9,26 +9,26 @@
 //!                                      violation
 //! ```
 
+mod malice;
+mod outside;
+
 use std::collections::BTreeMap;
 use std::hash::{Hash, Hasher};
 use std::ops::RangeInclusive;
 
 use sequencer::{
-    AgreementConfig, Backoff, Config, Effect, Effects, Event, Memory, Mutant, Peer, Record, Role, Sequencer, Stamp,
-    Timetable, TimetableConfig,
+    AgreementConfig, Backoff, Config, Effects, Event, Memory, Mutant, Role, Sequencer, Stamp, Timetable,
+    TimetableConfig,
 };
-use types::{
-    Announcement, Attestation, BlockHash, BlockNumber, BlockRef, Committee, Failure, Heads, MemberId, Millis, Payload,
-    Proposal, Slot, Stage, Timestamp, Vow,
-};
+use types::{BlockHash, BlockNumber, BlockRef, Committee, Heads, MemberId, Millis, Payload, Slot, Timestamp};
 
 use crate::agenda::Agenda;
-use crate::backend::{Backend, INVALID, payload};
+use crate::backend::Backend;
 use crate::conductor::Conductor;
 use crate::dice::Dice;
 use crate::digest::Digest;
 use crate::faults::Faults;
-use crate::invariants::{Oracle, Seen, Violation, deadline_ahead};
+use crate::invariants::{Oracle, Violation, deadline_ahead};
 use crate::truth::Truth;
 
 /// Length of a slot in the simulated world.
@@ -157,25 +157,8 @@ impl World {
             scratch: Effects::new(),
             trace: false,
         };
-        let heads = Heads::at(genesis);
         for place in 0..nodes {
-            let skew = world.draw_skew();
-            world.nodes.push(Node {
-                heart: None,
-                backend: Backend::at(heads),
-                memory: Memory::default(),
-                run: 0,
-                wake_at: Timestamp::MAX,
-                skew,
-                suspended: false,
-                refuses_until: DAWN,
-                mailbox: Vec::new(),
-                faulty: false,
-                follows: mode == Mode::Solo && place > 0,
-                role: Role::Follower,
-            });
-            let at = world.now.after(Millis::new(world.dice.below(500)));
-            world.agenda.plan(at, Item::Restart { node: place });
+            world.settle(place, genesis);
         }
         for _ in 0..faulty {
             let place = world.draw_node();
@@ -183,6 +166,27 @@ impl World {
         }
         world.agenda.plan(timetable.start(Slot::new(0)), Item::SlotBegins);
         world
+    }
+
+    /// A node that is about to start.
+    fn settle(&mut self, place: usize, genesis: BlockRef) {
+        let skew = self.draw_skew();
+        self.nodes.push(Node {
+            heart: None,
+            backend: Backend::at(Heads::at(genesis)),
+            memory: Memory::default(),
+            run: 0,
+            wake_at: Timestamp::MAX,
+            skew,
+            suspended: false,
+            refuses_until: DAWN,
+            mailbox: Vec::new(),
+            faulty: false,
+            follows: self.mode == Mode::Solo && place > 0,
+            role: Role::Follower,
+        });
+        let at = self.now.after(Millis::new(self.dice.below(500)));
+        self.agenda.plan(at, Item::Restart { node: place });
     }
 
     /// Prints every step from now on.
@@ -486,336 +490,6 @@ impl World {
             self.nodes[place].wake_at = at;
             self.agenda.plan(at, Item::Wake { to: place, run });
         }
-    }
-
-    // --- effects ------------------------------------------------------------------------------------------------------------
-
-    fn perform(&mut self, place: usize, clock: Timestamp, effect: Effect) -> Result<(), Violation> {
-        self.counts.effects += 1;
-        self.happen_above(place, &effect)?;
-        if !self.nodes[place].faulty {
-            let seen = Seen {
-                node: place,
-                clock,
-                effect: &effect,
-                mode: self.mode,
-                committee: self.committee,
-                timetable: &self.timetable,
-                truth: &self.truth,
-            };
-            self.oracle.see(&seen)?;
-        }
-        match effect {
-            Effect::Open { build, attributes } => self.call(
-                place,
-                |world| world.nodes[place].backend.open(build, attributes).map(|()| Event::Opened { build }),
-                |failure| Event::OpenFailed { build, failure },
-            ),
-            Effect::Seal { build } => {
-                self.call(place, |world| world.seal(place, build), |failure| Event::SealFailed { build, failure })
-            }
-            Effect::Cancel { build } => self.nodes[place].backend.cancel(build),
-            Effect::Persist(record) => self.nodes[place].memory.remember(record),
-            Effect::Commit(payload) => self.send_commit(place, payload),
-            Effect::Propose(proposal) => self.propose(place, proposal),
-            Effect::Attest(attestation) => self.attest(place, attestation),
-            Effect::Announce(announcement) => self.announce(place, &announcement),
-            Effect::Import(payload) => {
-                let block = payload.block.hash;
-                self.call(
-                    place,
-                    |world| Ok(Event::Imported { block, verdict: world.nodes[place].backend.import(&payload) }),
-                    |failure| Event::ImportFailed { block, failure },
-                );
-            }
-            Effect::SetHeads(heads) => {
-                let block = heads.unsafe_head().hash;
-                self.call(
-                    place,
-                    |world| {
-                        world.nodes[place].backend.set_heads(heads, &mut world.dice).map(|()| Event::HeadsSet { block })
-                    },
-                    |failure| Event::SetHeadsFailed { block, failure },
-                );
-            }
-            Effect::Publish(_) => {}
-            Effect::Fetch { from, to } => self.fetch(place, from, to),
-            Effect::AskHeads { query } => self.call(
-                place,
-                |world| Ok(Event::HeadsTold { query, heads: world.nodes[place].backend.heads() }),
-                |failure| Event::AskFailed { query, failure },
-            ),
-            Effect::AskConductor { query } => self.call(
-                place,
-                |world| world.conductor.head(place).map(|head| Event::ConductorTold { query, head: Some(head) }),
-                |failure| Event::AskFailed { query, failure },
-            ),
-            Effect::Penalize { .. } => self.counts.penalties += 1,
-            Effect::Halt(_) => {}
-        }
-        Ok(())
-    }
-
-    /// What an effect makes true, however little anyone knows of it.
-    fn happen_above(&mut self, place: usize, effect: &Effect) -> Result<(), Violation> {
-        let decided = match effect {
-            Effect::Persist(Record::Payload(payload)) => Announcement { payload: payload.clone(), certificate: None },
-            Effect::Persist(Record::Certificate(certificate)) => {
-                let Some(payload) = self.made.get(&certificate.vow.block.hash) else { return Ok(()) };
-                Announcement { payload: payload.clone(), certificate: Some(certificate.clone()) }
-            }
-            Effect::Attest(attestation) => {
-                self.truth.voted(attestation.member, attestation.vow);
-                return Ok(());
-            }
-            _ => return Ok(()),
-        };
-        if self.nodes[place].faulty {
-            return Ok(());
-        }
-        self.truth.decide(decided).map_err(|what| Violation { invariant: "decided_per_height", node: place, what })
-    }
-
-    /// An outside call: does what it should or not, and answers in time, late, twice or with a failure.
-    fn call(
-        &mut self,
-        place: usize,
-        act: impl FnOnce(&mut Self) -> Result<Event, Failure>,
-        failed: impl Fn(Failure) -> Event,
-    ) {
-        if self.dice.happens(self.faults.failure) {
-            self.counts.failed_calls += 1;
-            return self.answer_in_time(place, failed(Failure::Retry));
-        }
-        if self.dice.happens(self.faults.reset) {
-            self.counts.failed_calls += 1;
-            self.nodes[place].backend.crash();
-            return self.answer_in_time(place, failed(Failure::Reset));
-        }
-        let answer = act(self).unwrap_or_else(&failed);
-        let is_order =
-            !matches!(answer, Event::HeadsTold { .. } | Event::ConductorTold { .. } | Event::AskFailed { .. });
-        if is_order && self.nodes[place].refuses_until > self.now {
-            return self.answer_in_time(place, failed(Failure::Reset));
-        }
-        if self.dice.happens(self.faults.unclear) {
-            self.counts.failed_calls += 1;
-            self.answer_in_time(place, failed(Failure::Retry));
-            if self.dice.happens(500) {
-                self.answer_after(place, LONGEST, answer);
-            }
-            return;
-        }
-        self.answer_in_time(place, answer);
-    }
-
-    fn answer_in_time(&mut self, place: usize, event: Event) {
-        let longest = if self.dice.happens(self.faults.slowness) { LONGEST } else { *USUAL.end() };
-        self.answer_after(place, longest, event);
-    }
-
-    fn answer_after(&mut self, place: usize, longest: u64, event: Event) {
-        let wait = self.dice.within(&(*USUAL.start()..=longest));
-        let run = self.nodes[place].run;
-        self.agenda.plan(self.now.after(Millis::new(wait)), Item::Event { to: place, run, event: Box::new(event) });
-    }
-
-    fn seal(&mut self, place: usize, build: types::BuildId) -> Result<Event, Failure> {
-        if self.dice.happens(self.faults.nothing_to_seal) {
-            self.nodes[place].backend.cancel(build);
-            return Ok(Event::NothingToSeal { build });
-        }
-        let payload = self.nodes[place].backend.seal(build, &mut self.dice)?;
-        self.make(&payload);
-        Ok(Event::Sealed { build, payload })
-    }
-
-    fn make(&mut self, payload: &Payload) {
-        let hash = payload.block.hash;
-        if self.made.insert(hash, payload.clone()).is_none() {
-            self.made_order.push_back(hash);
-        }
-        if self.made_order.len() > MADE_MAX
-            && let Some(oldest) = self.made_order.pop_front()
-        {
-            self.made.remove(&oldest);
-        }
-    }
-
-    fn send_commit(&mut self, from: usize, payload: Payload) {
-        let answered = !self.dice.happens(self.faults.unclear);
-        let block = payload.block.hash;
-        if self.dice.happens(self.faults.failure) {
-            return self.answer_in_time(from, Event::CommitFailed { block, failure: Failure::Retry });
-        }
-        if !answered {
-            self.answer_after(from, LONGEST, Event::CommitFailed { block, failure: Failure::Retry });
-        }
-        let longest = if self.dice.happens(self.faults.slowness) { LONGEST } else { *USUAL.end() };
-        let wait = Millis::new(self.dice.within(&(1..=longest)));
-        let run = self.nodes[from].run;
-        self.agenda.plan(self.now.after(wait), Item::Commit { from, run, payload, answered });
-    }
-
-    /// A payload reaches the conductor, even if its sender has died since.
-    fn commit(&mut self, from: usize, run: u32, payload: Payload, answered: bool) -> Result<(), Violation> {
-        let block = payload.block.hash;
-        let answer = match self.conductor.commit(from, &payload) {
-            Ok(grown) => {
-                if grown {
-                    let broken = |what| Violation { invariant: "decided_per_height", node: from, what };
-                    self.truth.decide(Announcement { payload, certificate: None }).map_err(broken)?;
-                }
-                Event::Committed { block }
-            }
-            Err(failure) => Event::CommitFailed { block, failure },
-        };
-        if self.nodes[from].run == run && (answered || self.dice.happens(300)) {
-            self.answer_in_time(from, answer);
-        }
-        Ok(())
-    }
-
-    fn fetch(&mut self, place: usize, from: BlockNumber, to: BlockNumber) {
-        self.counts.fetches += 1;
-        let reach = match self.mode {
-            Mode::Solo if self.nodes[place].follows && self.is_cut(0, place) => 0,
-            Mode::Solo | Mode::Conductor => self.truth.height(),
-            Mode::Committee => {
-                let server = self.draw_node();
-                let reached = self.is_cut(server, place) || self.is_cut(place, server);
-                let heart = self.nodes[server].heart.as_ref().filter(|_| !reached);
-                heart.map_or(0, |heart| heart.heads().unsafe_head().number.as_u64())
-            }
-        };
-        let last = to.as_u64().min(reach).min(from.as_u64() + SERVED_MAX - 1);
-        let found = (from.as_u64()..=last).filter_map(|number| self.truth.decided(BlockNumber::new(number)).cloned());
-        let found: Vec<Announcement> = found.collect();
-        let found = if self.dice.happens(self.faults.failure) { Vec::new() } else { found };
-        self.answer_in_time(place, Event::Fetched { from, to, found });
-    }
-
-    // --- messages -----------------------------------------------------------------------------------------------------------
-
-    fn propose(&mut self, from: usize, proposal: Proposal) {
-        if self.nodes[from].faulty && self.dice.happens(self.faults.malice) {
-            return self.twist_proposal(from, &proposal);
-        }
-        for to in self.others(from) {
-            self.send(from, to, |peer| Event::Proposed { peer, proposal: proposal.clone() });
-        }
-    }
-
-    fn attest(&mut self, from: usize, attestation: Attestation) {
-        let withholds = self.nodes[from].faulty && self.dice.happens(self.faults.malice);
-        for to in self.others(from) {
-            if !withholds || self.dice.happens(300) {
-                self.send(from, to, |peer| Event::Attested { peer, attestation: attestation.clone() });
-            }
-        }
-        let own = Event::Attested { peer: Peer::OURSELVES, attestation };
-        self.answer_in_time(from, own);
-    }
-
-    fn announce(&mut self, from: usize, announcement: &Announcement) {
-        if self.nodes[from].faulty && self.dice.happens(self.faults.malice) {
-            return;
-        }
-        for to in self.others(from) {
-            self.send(from, to, |peer| Event::Announced { peer, announcement: announcement.clone() });
-        }
-    }
-
-    fn send(&mut self, from: usize, to: usize, event: impl Fn(Peer) -> Event) {
-        if self.is_cut(from, to) || self.dice.happens(self.faults.loss) {
-            self.counts.lost_messages += 1;
-            return;
-        }
-        let copies = if self.dice.happens(self.faults.duplication) { 2 } else { 1 };
-        for _ in 0..copies {
-            let longest = if self.dice.happens(self.faults.delay) { LONGEST } else { *USUAL.end() };
-            self.answer_after(to, longest, event(Peer::new(from as u64 + 1)));
-        }
-    }
-
-    // --- malice -------------------------------------------------------------------------------------------------------------
-
-    /// A faulty proposer equivocates, withholds, or proposes what is invalid or unproven.
-    fn twist_proposal(&mut self, from: usize, proposal: &Proposal) {
-        self.counts.tricks += 1;
-        let trick = self.dice.below(5);
-        let other = self.forge(from, proposal);
-        let few = self.dice.within(&(100..=900));
-        for to in self.others(from) {
-            let heads_up = self.dice.happens(few);
-            let chosen = match trick {
-                0 if heads_up => Some(proposal.clone()),
-                0 => Some(other.clone()),
-                1 => heads_up.then(|| proposal.clone()),
-                2 => Some(self.spoil(proposal)),
-                3 => Some(Proposal { parent: None, ..proposal.clone() }),
-                _ if heads_up => None,
-                _ => Some(Proposal { slot: proposal.slot.next(), ..proposal.clone() }),
-            };
-            if let Some(chosen) = chosen {
-                self.send(from, to, |peer| Event::Proposed { peer, proposal: chosen.clone() });
-                self.vote(from, to, chosen.slot, chosen.payload.block, Stage::Endorse);
-            }
-        }
-    }
-
-    /// Another valid payload for the same slot.
-    fn forge(&mut self, from: usize, proposal: &Proposal) -> Proposal {
-        let parent = self.nodes[from].backend.heads().unsafe_head();
-        let block = proposal.payload.block;
-        let parent = BlockRef { hash: block.parent, number: block.number.previous().unwrap_or_default(), ..parent };
-        let attributes = types::Attributes {
-            slot: proposal.slot,
-            parent,
-            timestamp: self.timetable.stamp(proposal.slot),
-            origin: None,
-            use_pool: true,
-        };
-        let payload = payload(&attributes, self.dice.number());
-        self.make(&payload);
-        Proposal { payload, lock: None, ..proposal.clone() }
-    }
-
-    fn spoil(&mut self, proposal: &Proposal) -> Proposal {
-        let mut spoiled = proposal.clone();
-        spoiled.payload.body = bytes::Bytes::from_static(&[INVALID]);
-        let mut hash = *spoiled.payload.block.hash.as_bytes();
-        hash[31] ^= INVALID;
-        spoiled.payload.block.hash = BlockHash::new(hash);
-        self.make(&spoiled.payload.clone());
-        Proposal { lock: None, ..spoiled }
-    }
-
-    /// A faulty member votes for all that it hears, in every stage, to whomever it likes.
-    fn plot(&mut self, place: usize, event: &Event) {
-        if !self.dice.happens(self.faults.malice) {
-            return;
-        }
-        let (slot, block) = match event {
-            Event::Proposed { proposal, .. } => (proposal.slot, proposal.payload.block),
-            Event::Attested { attestation, .. } => (attestation.vow.slot, attestation.vow.block),
-            _ => return,
-        };
-        self.counts.tricks += 1;
-        for to in self.others(place) {
-            if self.dice.happens(200) {
-                let stage = if self.dice.happens(500) { Stage::Endorse } else { Stage::Attest };
-                self.vote(place, to, slot, block, stage);
-            }
-        }
-    }
-
-    fn vote(&mut self, from: usize, to: usize, slot: Slot, block: BlockRef, stage: Stage) {
-        let Some(member) = member(from) else { return };
-        let vow = Vow { slot, stage, block };
-        self.truth.voted(member, vow);
-        let attestation = Attestation { member, vow, lock: None, signature: types::Signature::default() };
-        self.send(from, to, |peer| Event::Attested { peer, attestation: attestation.clone() });
     }
 
     // --- looking ------------------------------------------------------------------------------------------------------------

@@ -71,7 +71,7 @@
 //! assert_eq!(now, start.after(Millis::new(3_000)));
 //! ```
 //!
-//! Where things are: `sequencer.rs` the loop; `build.rs` the one build; `agreement/` the three ways to agree; `publication.rs` from
+//! Where things are: `sequencer.rs` the loop, `sequencer/hearing.rs` what each event changes; `build.rs` the one build; `agreement/` the three ways to agree; `publication.rs` from
 //! decided to canonical; `catch_up.rs` what is decided above our head; `timetable.rs` when slots are; `memory.rs` what outlives the
 //! process. `tests/tables` says what it does, event by event; `sim` attacks it.
 

@@ -23,6 +23,8 @@
 //! The two stages and rules 2 and 3 are those of Tendermint (Buchman, Kwon, Milosevic, "The latest gossip on BFT consensus", 2018,
 //! algorithm 1), with slots of a clock in the place of rounds with time-outs, and silence in the place of votes for nil.
 
+mod heard;
+
 use std::collections::BTreeMap;
 
 use types::{
@@ -30,7 +32,7 @@ use types::{
     Payload, Proposal, Signature, Slot, Stage, Timestamp, Verdict, Vow,
 };
 
-use super::tally::{Counted, Tally};
+use super::tally::Tally;
 use crate::mutants::{Mutant, Mutation};
 use crate::publication::Decided;
 use crate::{Effect, Effects, Memory, Offence, Peer, Record, Timetable};
@@ -206,94 +208,6 @@ impl Council {
     pub(crate) fn decided_payload(&self, payload: Payload, certificate: Certificate) -> Decided {
         let led = self.me == Some(self.committee.proposer(certificate.vow.slot));
         Decided { announcement: Announcement { payload, certificate: Some(certificate) }, led }
-    }
-
-    /// A proposal was heard. Yields the proof of its parent, which may be news.
-    pub(crate) fn proposed(
-        &mut self,
-        scene: Scene,
-        peer: Peer,
-        proposal: Proposal,
-        effects: &mut Effects,
-    ) -> Option<Certificate> {
-        match self.judge_proposal(scene, &proposal) {
-            Judgement::Good => {}
-            Judgement::Late => return None,
-            Judgement::Behind => {
-                self.help(scene.now, peer, effects);
-                return None;
-            }
-            Judgement::Bad(offence) => {
-                penalize(peer, offence, effects);
-                return None;
-            }
-        }
-        let parent = proposal.parent.clone();
-        self.adopt_certificate(scene.head, parent.as_ref());
-        self.know(proposal.payload.clone(), Belief::Heard);
-        if let Some(lock) = &proposal.lock {
-            self.consider_lock(scene.head, lock.clone());
-        }
-        if self.mutation.is(Mutant::VowTwice) {
-            self.proposals.remove(&proposal.slot);
-        }
-        self.proposals.entry(proposal.slot).or_insert((peer, proposal));
-        parent
-    }
-
-    /// An attestation was heard. Yields a certificate once a quorum attests to one block.
-    pub(crate) fn attested(
-        &mut self,
-        scene: Scene,
-        peer: Peer,
-        attestation: &Attestation,
-        effects: &mut Effects,
-    ) -> Option<Certificate> {
-        let slot = attestation.vow.slot;
-        if !self.committee.contains(attestation.member) {
-            penalize(peer, Offence::NotAMember, effects);
-            return None;
-        }
-        match place(scene.slot, slot) {
-            Place::TooEarly => {
-                penalize(peer, Offence::TooEarly, effects);
-                return None;
-            }
-            Place::Late | Place::Current => {}
-        }
-        if let Some(lock) = &attestation.lock
-            && !self.hear_lock(scene.head, lock)
-        {
-            penalize(peer, Offence::BadCertificate, effects);
-            return None;
-        }
-        if slot < oldest(scene.slot) {
-            return None;
-        }
-        let behind = attestation.vow.block.number <= scene.head.number;
-        if behind && self.certificate.as_ref().is_some_and(|certificate| certificate.vow.slot < slot) {
-            self.help(scene.now, peer, effects);
-        }
-        match self.tally.count(self.quorum(), attestation) {
-            Counted::NotEnough => None,
-            Counted::Repeated => {
-                if behind {
-                    self.help(scene.now, peer, effects);
-                }
-                None
-            }
-            Counted::Conflict(first) => {
-                penalize(peer, Offence::TwoVows { first, second: Box::new(attestation.clone()) }, effects);
-                None
-            }
-            Counted::Quorum(certificate) => match certificate.vow.stage {
-                Stage::Endorse => {
-                    self.consider_lock(scene.head, certificate);
-                    None
-                }
-                Stage::Attest => Some(certificate),
-            },
-        }
     }
 
     /// Our own payload is sealed. It is proposed if its slot is still running.
@@ -573,89 +487,7 @@ impl Council {
         if self.mutation.is(Mutant::HalfQuorum) { self.committee.size() / 2 } else { self.committee.quorum() }
     }
 
-    // --- what is heard ------------------------------------------------------------------------------------------------------
-
-    fn judge_proposal(&self, scene: Scene, proposal: &Proposal) -> Judgement {
-        let block = proposal.payload.block;
-        if proposal.proposer != self.committee.proposer(proposal.slot) {
-            return Judgement::Bad(Offence::NotTheProposer);
-        }
-        match place(scene.slot, proposal.slot) {
-            Place::TooEarly => return Judgement::Bad(Offence::TooEarly),
-            Place::Late => return Judgement::Late,
-            Place::Current => {}
-        }
-        if !self.proves_parent(proposal) || !self.proves_lock(proposal) {
-            return Judgement::Bad(Offence::BadCertificate);
-        }
-        if !self.is_dated(proposal) {
-            return Judgement::Bad(Offence::Malformed);
-        }
-        if let Some((_, first)) = self.proposals.get(&proposal.slot)
-            && first.payload.block != block
-            && !self.mutation.is(Mutant::VowTwice)
-        {
-            let (first, second) = (Box::new(first.clone()), Box::new(proposal.clone()));
-            return Judgement::Bad(Offence::TwoProposals { first, second });
-        }
-        if block.number <= scene.head.number {
-            return Judgement::Behind;
-        }
-        Judgement::Good
-    }
-
-    /// Is the parent proven, as far as it needs to be?
-    fn proves_parent(&self, proposal: &Proposal) -> bool {
-        let block = proposal.payload.block;
-        match &proposal.parent {
-            Some(parent) => self.proves(parent, Stage::Attest) && block.extends(&parent.vow.block),
-            None => block.number == self.began.next(),
-        }
-    }
-
-    /// Is the lock, if there is one, a lock on this payload?
-    fn proves_lock(&self, proposal: &Proposal) -> bool {
-        proposal.lock.as_ref().is_none_or(|lock| {
-            self.proves(lock, Stage::Endorse)
-                && lock.vow.block == proposal.payload.block
-                && lock.vow.slot < proposal.slot
-        })
-    }
-
-    /// Is the payload of this slot, or of an earlier one and locked, and not dated later than its slot?
-    fn is_dated(&self, proposal: &Proposal) -> bool {
-        let built = proposal.payload.slot;
-        let in_turn = built == proposal.slot || (built < proposal.slot && proposal.lock.is_some());
-        in_turn && proposal.payload.block.timestamp <= self.timetable.stamp(built)
-    }
-
-    /// A lock was brought along. Is it one?
-    fn hear_lock(&mut self, head: BlockRef, lock: &Certificate) -> bool {
-        let known = self.lock.as_ref().is_some_and(|ours| ours.vow == lock.vow);
-        if !known && lock.vow.block.number > head.number {
-            if !self.proves(lock, Stage::Endorse) {
-                return false;
-            }
-            self.consider_lock(head, lock.clone());
-        }
-        true
-    }
-
-    /// Takes a quorum of endorsements as our lock if it is newer and we have the payload.
-    fn consider_lock(&mut self, head: BlockRef, certificate: Certificate) {
-        let newer = |than: &Option<Certificate>| {
-            than.as_ref()
-                .is_none_or(|than| than.vow.slot < certificate.vow.slot || than.vow.block.number <= head.number)
-        };
-        if certificate.vow.block.number <= head.number || !newer(&self.lock) {
-            return;
-        }
-        if self.payloads.contains_key(&certificate.vow.block.hash) {
-            self.lock = Some(certificate);
-        } else if newer(&self.unseen_lock) {
-            self.unseen_lock = Some(certificate);
-        }
-    }
+    // --- what is known -------------------------------------------------------------------------------------------------------
 
     /// Takes the lock whose payload was missing, once it has come.
     fn see_lock(&mut self) {
@@ -716,33 +548,6 @@ impl Council {
         if let Some(own) = self.own.take() {
             effects.push(Effect::Cancel { build: own.build });
         }
-    }
-}
-
-/// What a proposal is worth.
-enum Judgement {
-    Good,
-    /// Too old to matter.
-    Late,
-    /// Its sender does not know our head.
-    Behind,
-    Bad(Offence),
-}
-
-/// Where a slot lies by our clock.
-enum Place {
-    TooEarly,
-    Current,
-    Late,
-}
-
-fn place(current: Slot, slot: Slot) -> Place {
-    if slot.as_u64() > current.as_u64().saturating_add(SLOTS_AHEAD_MAX) {
-        Place::TooEarly
-    } else if slot < oldest(current) {
-        Place::Late
-    } else {
-        Place::Current
     }
 }
 
