@@ -31,6 +31,7 @@ pub(crate) struct Account {
     pub(crate) address: String,
     pub(crate) public_key: String,
     pub(crate) private_key: String,
+    /// In each fee token, smallest unit; 0 when a genesis file does not say.
     pub(crate) balance: u128,
 }
 
@@ -87,7 +88,8 @@ impl Banner {
         }
         writeln!(text, "Accounts ({}, for development only: anyone can know these keys)\n", self.accounts.len())?;
         for (index, account) in self.accounts.iter().enumerate() {
-            writeln!(text, "  #{index}  {}  {}", account.address, balance(account.balance))?;
+            let held = if account.balance == 0 { String::new() } else { format!("  {}", balance(account.balance)) };
+            writeln!(text, "  #{index}  {}{held}", account.address)?;
             writeln!(text, "      private {}", account.private_key)?;
             writeln!(text, "      public  {}", account.public_key)?;
         }

@@ -84,12 +84,10 @@ fn replay(journal: &Path) -> Result<(), Failure> {
 fn verify(given: &Given) -> Result<(), Failure> {
     let (_, settings) = settings(given)?;
     logs::start(&settings.log);
-    if !settings.data_dir.is_dir() {
+    if !wiring::holds_chain(&settings.data_dir) {
         let path = settings.data_dir.display();
-        return Err(Failure::new(
-            Exit::CannotCreate,
-            format!("{path} is not a folder: name a data folder with --db-path"),
-        ));
+        let advice = "name the data folder of a chain with --db-path";
+        return Err(Failure::new(Exit::CannotCreate, format!("{path} holds no chain: {advice}")));
     }
     let opened = wiring::open_chain(&settings)?;
     let verified = opened.chain.verify().map_err(|error| Failure::new(Exit::BadData, error))?;

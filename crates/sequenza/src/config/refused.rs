@@ -62,8 +62,7 @@ pub(crate) const REFUSED: &[Refused] = &[
     with_value("prune-mode", "every block is kept; there is no pruning yet"),
     with_value("plugin-path", "Go plug-ins cannot be loaded; subscribe to starknet_subscribeNewHeads instead"),
     with_value("versioned-constants-file", "constants are chosen by --protocol-version; files are not read yet"),
-    with_value("max-vms", "how many calls run at once is --rpc-max-concurrent-requests"),
-    with_value("max-vm-queue", "as many calls wait as run: --rpc-max-concurrent-requests"),
+    with_value("max-vm-queue", "what waits for --max-vms is bounded by --rpc-max-concurrent-requests"),
     with_value(
         "rpc-max-block-scan",
         "starknet_getEvents reads an index of events, not blocks; --rpc-event-page-max bounds it",

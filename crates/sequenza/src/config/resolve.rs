@@ -23,6 +23,7 @@ pub(crate) struct Starknet {
     pub(crate) endpoints: Endpoints,
     pub(crate) rpc: rpc::Limits,
     pub(crate) event_page_max: usize,
+    pub(crate) executions: usize,
     pub(crate) cors_any: bool,
     pub(crate) log: Log,
     /// Settings that came by a name of Juno's, for the banner.
@@ -230,6 +231,9 @@ fn read_all(reader: &mut Reader<'_>, around: &Surroundings) -> Option<Starknet> 
         endpoints: endpoints(reader),
         rpc: rpc_limits(reader),
         event_page_max: reader.count("rpc-event-page-max", 1, 100_000),
+        executions: reader
+            .optional("max-vms", |text| number(text, 1, 4096))
+            .map_or(around.processors.max(1), |count| usize::try_from(count).unwrap_or(usize::MAX)),
         cors_any: reader.switch("rpc-cors-enable"),
         log: Log {
             filter: reader.value("log-level", String::new(), log_filter),
@@ -472,7 +476,7 @@ mod tests {
     }
 
     /// For each setting a value other than its default. The two that have one position are in the next test.
-    const OTHER_VALUES: [(&str, &str); 61] = [
+    const OTHER_VALUES: [(&str, &str); 62] = [
         ("network", "sequencer"),
         ("chain-id", "SN_MINE"),
         ("protocol-version", "0.14.4"),
@@ -495,6 +499,7 @@ mod tests {
         ("l2-gas-price-fri", "2"),
         ("workers", "7"),
         ("cache-size", "9MB"),
+        ("max-vms", "7"),
         ("rpc-call-max-steps", "4123000"),
         ("rpc-call-max-gas", "7"),
         ("max-compilation-memory", "512"),

@@ -50,7 +50,7 @@ fn environment_name(prefix: &str, key: &str) -> String {
 }
 
 /// The settings whose names and meanings are Juno's.
-const JUNO_SETTINGS: [&str; 28] = [
+const JUNO_SETTINGS: [&str; 29] = [
     "log-level",
     "log-json",
     "colour",
@@ -72,6 +72,7 @@ const JUNO_SETTINGS: [&str; 28] = [
     "seq-disable-fees",
     "rpc-call-max-steps",
     "rpc-call-max-gas",
+    "max-vms",
     "rpc-cors-enable",
     "rpc-request-timeout",
     "rpc-max-concurrent-requests",
@@ -192,6 +193,13 @@ pub(crate) const SETTINGS: &[Setting] = &[
         "Threads that execute the open block's transactions",
     ),
     value("cache-size", "BYTES", Is("128MB"), EXECUTION, "Memory for caches of state, tries, classes and blocks"),
+    value(
+        "max-vms",
+        "N",
+        Computed("one per processor"),
+        EXECUTION,
+        "Calls, estimates, simulations and traces that execute at once; further ones wait",
+    ),
     value("rpc-call-max-steps", "N", Is("4000000"), EXECUTION, "VM steps that one starknet_call may take"),
     value("rpc-call-max-gas", "N", Is("10000000000"), EXECUTION, "L2 gas that one starknet_call may take"),
     value(

@@ -45,6 +45,7 @@ fn computed(setting: &Setting, resolved: &Starknet) -> String {
     match setting.key {
         "chain-id" => format!("{:?}", resolved.chain.chain_id),
         "db-path" => format!("{:?}", resolved.data_dir.display().to_string()),
+        "max-vms" => format!("\"{}\"", resolved.executions),
         "workers" => format!("\"{}\"", resolved.chain.workers),
         _ => match setting.default {
             Fallback::Computed(words) => format!("({words})"),

@@ -1,5 +1,7 @@
 //! The data folder, the key and the chain in it; and which exit code a fault of theirs has.
 
+use std::path::Path;
+
 use starknet::pool::PoolError;
 use starknet::{Chain, ChainError};
 use store::{DataDir, OpenErrorKind, Schema};
@@ -12,10 +14,18 @@ use crate::keys;
 /// Version of everything in the folder. Raise it when an older release could misread what this one writes.
 const SCHEMA_VERSION: u32 = 1;
 
+/// Folder of the chain in the data folder.
+const CHAIN: &str = "chain";
+
 /// A chain and the folder that it is in, which stays locked as long as this lives.
 pub(crate) struct Opened {
     pub(crate) folder: DataDir,
     pub(crate) chain: Chain,
+}
+
+/// Whether there is a chain in the folder already.
+pub(crate) fn holds_chain(data_dir: &Path) -> bool {
+    data_dir.join(CHAIN).is_dir()
 }
 
 /// Locks the folder and opens the chain in it; makes both when they are not there. Waits for the disk.
@@ -31,7 +41,7 @@ pub(crate) fn open_chain(settings: &config::Starknet) -> Result<Opened, Failure>
     let folder =
         DataDir::open(&settings.data_dir, &schema).map_err(|error| Failure::new(exit_of_kind(error.kind()), error))?;
     let key = keys::block_signing(folder.path())?;
-    let chain = Chain::open(&folder.join("chain"), chain_config(&settings.chain, key)?).map_err(chain_failure)?;
+    let chain = Chain::open(&folder.join(CHAIN), chain_config(&settings.chain, key)?).map_err(chain_failure)?;
     Ok(Opened { folder, chain })
 }
 

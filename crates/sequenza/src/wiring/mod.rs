@@ -14,6 +14,7 @@ mod listen;
 mod namespace;
 mod stop;
 
+use std::io::Write;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -22,6 +23,7 @@ use node::Supervisor;
 use prometheus_client::registry::Registry;
 use rpc::{Cors, Health, Service, Surface};
 use starknet::Chain;
+use starknet::admission::AdmissionLimits;
 use starknet::backend::StarknetBackend;
 use starknet::config::GasPriceConfig;
 use starknet::pool::{Pool, PoolConfig};
@@ -38,7 +40,7 @@ use crate::banner::{Account, Banner};
 use crate::config::{self, ChainSettings, Endpoints};
 use crate::exit::{Exit, Failure};
 
-pub(crate) use self::folder::{Opened, open_chain};
+pub(crate) use self::folder::{Opened, holds_chain, open_chain};
 
 /// Where JSON-RPC is answered. The last ones are how Juno and the devnets name the same.
 const RPC_PATHS: [&str; 8] = ["/", "/rpc", "/rpc/v0_10", "/v0_10", "/ws", "/ws/v0_10", "/ws/rpc/v0_10", "/rpc/v0_10/"];
@@ -60,10 +62,16 @@ pub(crate) async fn run(settings: config::Starknet) -> Result<(), Failure> {
     // Threads of the builder's worker pool panic when the pool is dropped, so one handle stays to the end of the process.
     std::mem::forget(backend.clone());
     let driver = drive::start(settings.block_time, &folder, backend, &mut registry, &mut supervisor).await?;
-    let limits = starknet::rpc::Limits { event_page: settings.event_page_max, ..starknet::rpc::Limits::default() };
+    let limits = starknet::rpc::Limits {
+        event_page: settings.event_page_max,
+        executions: settings.executions,
+        admission: AdmissionLimits { compilations: settings.compilation.concurrent, ..AdmissionLimits::default() },
+        ..starknet::rpc::Limits::default()
+    };
     let namespace = Arc::new(StarknetNamespace(StarknetRpc::new(chain.clone(), pool, limits)));
     let service = service(&settings, namespace, drive::health(&driver), registry);
-    print!("{}", banner(&settings, &chain, &sockets).text());
+    // Who closed stdout does not want the banner; the chain runs all the same.
+    let _ = std::io::stdout().write_all(banner(&settings, &chain, &sockets).text().as_bytes());
     sockets.serve(&service, settings.endpoints.websocket_on_http, &mut supervisor);
     stop::on_signals(supervisor.stop());
     let ended = supervisor.run(CancellationToken::new()).await;
