@@ -68,6 +68,12 @@ impl Server {
         let log = std::fs::File::create(folder.path().join("out"))?;
         let errors = std::fs::File::create(folder.path().join("err"))?;
         command.stdin(Stdio::null()).stdout(log).stderr(errors).kill_on_drop(true);
+        // What is measured is what the command line says, not what happens to be in our environment.
+        for (name, _) in std::env::vars_os() {
+            if name.to_string_lossy().starts_with("SEQUENZA_") {
+                command.env_remove(name);
+            }
+        }
         let child = command.spawn().with_context(|| format!("starting {:?}", command.as_std().get_program()))?;
         let mut server = Self { child, folder, endpoint, accounts: Vec::new() };
         let until = Instant::now() + PATIENCE;

@@ -93,6 +93,6 @@ fn bench(root: &Root, rest: &[String]) -> anyhow::Result<()> {
         root.cargo(["build", "--release", "--locked", "--package", "sequenza", "--package", "bench"]),
     )?;
     let mut bench = Command::new(root.artifact("release", "bench"));
-    bench.args(rest).env("SEQUENZA_BIN", root.artifact("release", "sequenza")).current_dir(root.path());
+    bench.args(rest).env("BENCH_BINARY", root.artifact("release", "sequenza")).current_dir(root.path());
     run("bench", bench)
 }
