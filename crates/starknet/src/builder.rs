@@ -309,7 +309,8 @@ impl Worker {
     /// A worker panicked. The state of the block cannot be trusted: start over with the same transactions, one at a time.
     /// The one that is alone in flight when it happens again is the culprit and is rejected.
     fn recover(&mut self) {
-        let broken = std::mem::replace(&mut self.workers, Workers::start(self.workers.count));
+        let fresh = Workers::start(self.workers.count);
+        let broken = std::mem::replace(&mut self.workers, fresh);
         // Its threads that are left would take the end of the pool for a second fault: they stay asleep.
         std::mem::forget(broken);
         let Some(mut open) = self.open.take() else { return };

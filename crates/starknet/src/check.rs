@@ -81,7 +81,7 @@ fn check(chain: &Chain, payload: &Payload, body: Body) -> Result<Arc<Staged>, Re
         claim(transaction.tx_hash() == claimed.hash, "a transaction hash does not fit its transaction")?;
         let (execution, _) = executor
             .execute(&executable(&transaction, chain.config().fees))
-            .map_err(|error| Refused::Claim(format!("transaction {}: {error}", claimed.hash)))?;
+            .map_err(|error| Refused::Claim(format!("transaction {:#x}: {error}", claimed.hash.0)))?;
         claim(executed(&transaction, &execution) == **claimed, "a transaction has another outcome")?;
         let class = class_of(claimed, &body.classes);
         ready.push(Arc::new(ReadyTransaction { transaction, class }));
@@ -138,7 +138,7 @@ fn to_executable(
                 None => base.class(tx.class_hash())?,
             };
             let Some(DeclaredClass::Sierra(class)) = class.as_deref() else {
-                return Err(Refused::Claim(format!("class {} of a declaration is missing", tx.class_hash())));
+                return Err(Refused::Claim(format!("class {:#x} of a declaration is missing", tx.class_hash().0)));
             };
             Executable::Account(AccountTransaction::Declare(
                 ExecutableDeclare::create(tx.clone(), class.class_info(), chain_id).map_err(bad)?,
@@ -161,7 +161,7 @@ fn honest_class(class: &DeclaredClass) -> Result<(), Refused> {
         && compiled.compiled_hash_v1 == claimed.compiled_hash_v1
         && compiled.compiled_hash_v2 == claimed.compiled_hash_v2
         && compiled.sierra_version == claimed.sierra_version;
-    if same { Ok(()) } else { Err(Refused::Claim(format!("class {} is not what its hashes say", claimed.hash))) }
+    if same { Ok(()) } else { Err(Refused::Claim(format!("class {:#x} is not what its hashes say", claimed.hash.0))) }
 }
 
 impl ExecutedTransaction {

@@ -103,8 +103,8 @@ fn list_root(leaves: impl ParallelIterator<Item = Felt>) -> Felt {
     LIST_TREE.root_from_scratch(keyed, &Rayon).expect("every index fits a tree of height 64")
 }
 
-/// Poseidon(hash, signature…).
-fn transaction_leaf(executed: &ExecutedTransaction, version: StarknetVersion) -> Felt {
+/// Leaf of a transaction: Poseidon(hash, signature…).
+pub fn transaction_leaf(executed: &ExecutedTransaction, version: StarknetVersion) -> Felt {
     let mut elements = vec![executed.hash.0];
     let signature = signature(&executed.transaction);
     elements.extend_from_slice(&signature.0);
@@ -130,8 +130,8 @@ pub fn signature(transaction: &Transaction) -> TransactionSignature {
     }
 }
 
-/// Poseidon(emitter, transaction hash, number of keys, keys…, number of data, data…) of each event.
-fn event_leaves(executed: &ExecutedTransaction) -> impl Iterator<Item = Felt> + '_ {
+/// Leaves of a transaction's events: Poseidon(emitter, transaction hash, number of keys, keys…, number of data, data…).
+pub fn event_leaves(executed: &ExecutedTransaction) -> impl Iterator<Item = Felt> + '_ {
     executed.outcome.events.iter().map(|Event { from_address, content }| {
         let mut elements = Vec::with_capacity(4 + content.keys.len() + content.data.0.len());
         elements.extend([*from_address.0.key(), executed.hash.0, Felt::from(content.keys.len())]);
@@ -142,8 +142,8 @@ fn event_leaves(executed: &ExecutedTransaction) -> impl Iterator<Item = Felt> + 
     })
 }
 
-/// Poseidon(transaction hash, fee, messages, revert reason, 0, L1 gas, L1 data gas). The zero stands where L2 gas would be.
-fn receipt_leaf(executed: &ExecutedTransaction) -> Felt {
+/// Leaf of a receipt: Poseidon(transaction hash, fee, messages, revert reason, 0, L1 gas, L1 data gas). The zero stands where L2 gas would be.
+pub fn receipt_leaf(executed: &ExecutedTransaction) -> Felt {
     let outcome = &executed.outcome;
     let mut messages = vec![Felt::from(outcome.messages.len())];
     for message in &outcome.messages {

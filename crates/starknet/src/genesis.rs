@@ -247,7 +247,7 @@ fn warn_missing_fee_token(plan: &Plan, rules: &Rules) {
         return;
     }
     tracing::warn!(
-        address = %STRK_FEE_CONTRACT_ADDRESS.0,
+        address = format!("{:#x}", STRK_FEE_CONTRACT_ADDRESS.0.key()),
         "genesis deploys no STRK token and fees are on: every transaction will fail to pay; deploy a token with storage \
          `ERC20_balances` there (class `bundled:erc20_strk`) or turn fees off with --seq-disable-fees"
     );
@@ -273,7 +273,7 @@ fn carry_out(plan: Plan, rules: &Rules, origin: Origin) -> Result<Built, ChainEr
     }
     for (index, call) in plan.calls.iter().enumerate() {
         run_call(&mut state, &context, rules, call)
-            .map_err(|error| ChainError::Genesis(format!("function_calls[{index}] of {}: {error}", call.contract.0)))?;
+            .map_err(|error| ChainError::Genesis(format!("function_calls[{index}] of {:#x}: {error}", call.contract.0.key())))?;
     }
     file::run_transactions(&mut state, &context, &plan.transactions)?;
     file::set_balances(&mut state, &plan.balances)?;
@@ -293,7 +293,8 @@ fn deploy(
     contract: &PlannedContract,
 ) -> Result<(), ChainError> {
     let failed = |reason: String| {
-        ChainError::Genesis(format!("contract {} of class {}: {reason}", contract.address.0, contract.class_hash))
+        let (address, class) = (contract.address.0.key(), contract.class_hash.0);
+        ChainError::Genesis(format!("contract {address:#x} of class {class:#x}: {reason}"))
     };
     if !state.state.classes.contains_key(&contract.class_hash) {
         return Err(failed("its class is not among the classes of this genesis".into()));

@@ -208,11 +208,11 @@ impl StateTables {
         if block > at {
             return Ok(None);
         }
-        let class = Reader::new(class).class().map_err(|error| damaged(&format!("class {hash}: {error}")))?;
+        let class = Reader::new(class).class().map_err(|error| damaged(&format!("class {:#x}: {error}", hash.0)))?;
         self.class_cache
             .put(Arc::new(class), block)
             .map(Some)
-            .map_err(|error| ChainError::Storage(format!("class {hash}: {error}")))
+            .map_err(|error| ChainError::Storage(format!("class {:#x}: {error}", hash.0)))
     }
 
     /// The compiled class hash in force at a block; `None` for classes not declared or Cairo 0.

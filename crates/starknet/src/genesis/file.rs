@@ -541,11 +541,11 @@ pub(super) fn set_balances(
 ) -> Result<(), ChainError> {
     let supply_key = get_storage_var_address("ERC20_total_supply", &[]);
     for (token, owner, amount) in balances {
-        let failed = |reason: &str| ChainError::Genesis(format!("balance of {}: {reason}", owner.0));
+        let failed = |reason: &str| ChainError::Genesis(format!("balance of {:#x}: {reason}", owner.0.key()));
         if state.get_class_hash_at(*token).map_err(state_error)? == ClassHash::default() {
             return Err(failed(&format!(
-                "no token is deployed at {}: add it to `predeploy` or `contracts`",
-                token.0
+                "no token is deployed at {:#x}: add it to `predeploy` or `contracts`",
+                token.0.key()
             )));
         }
         let key = get_fee_token_var_address(*owner);

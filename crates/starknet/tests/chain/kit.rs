@@ -160,11 +160,6 @@ impl Queue {
         self.doorbell.ring();
     }
 
-    pub(crate) fn push_ready(&self, ready: ReadyTransaction) {
-        self.waiting.lock().push_back(Arc::new(ready));
-        self.doorbell.ring();
-    }
-
     pub(crate) fn waiting(&self) -> usize {
         self.waiting.lock().len()
     }
@@ -239,9 +234,20 @@ pub(crate) fn call(
     entry_point: &str,
     arguments: &[Felt],
 ) -> Transaction {
-    let mut calldata =
-        vec![Felt::ONE, *contract.0.key(), selector_from_name(entry_point).0, Felt::from(arguments.len())];
-    calldata.extend_from_slice(arguments);
+    let mut call = vec![*contract.0.key(), selector_from_name(entry_point).0, Felt::from(arguments.len())];
+    call.extend_from_slice(arguments);
+    multicall(chain, from, nonce, &[call])
+}
+
+/// Signed calls in one transaction, each as contract, selector, number of arguments, arguments.
+pub(crate) fn multicall(
+    chain: &Chain,
+    from: &PredeployedAccount,
+    nonce: u64,
+    calls: &[impl AsRef<[Felt]>],
+) -> Transaction {
+    let mut calldata = vec![Felt::from(calls.len())];
+    calls.iter().for_each(|call| calldata.extend_from_slice(call.as_ref()));
     let bound = |amount: u64, price: u128| ResourceBounds {
         max_amount: GasAmount(amount),
         max_price_per_unit: GasPrice(price),
