@@ -32,6 +32,7 @@ use tokio::sync::Semaphore;
 pub use self::refusal::Refused;
 use crate::chain::{Chain, ChainError};
 use crate::classes::{BYTECODE_FELTS_MAX, ClassError, DeclaredClass, SierraClass};
+use crate::compiler::{self, CompilerBounds};
 use crate::deep::deep_thread;
 use crate::pool::Pool;
 use crate::source::ReadyTransaction;
@@ -50,6 +51,8 @@ pub struct AdmissionLimits {
     pub bytecode_felts: usize,
     /// Classes that compile at the same time; further ones wait.
     pub compilations: usize,
+    /// What compiling one class may take, in a process of its own; `None` compiles in this process, without bounds.
+    pub compiler: Option<CompilerBounds>,
     /// Validations that run in the VM at the same time; further ones wait.
     pub validations: usize,
 }
@@ -63,6 +66,7 @@ impl Default for AdmissionLimits {
             class_bytes: 4_089_446,
             bytecode_felts: BYTECODE_FELTS_MAX,
             compilations: threads,
+            compiler: None,
             validations: threads,
         }
     }
@@ -110,6 +114,11 @@ impl Gateway {
         let sender = transaction.calculate_sender_address().map_err(malformed)?;
         let state = open_state(chain)?;
         let account = Account::read(chain, pool, &state, sender, &transaction)?;
+        if let RpcTransaction::DeployAccount(RpcDeployAccountTransaction::V3(deployment)) = &transaction
+            && state.class(deployment.class_hash)?.is_none()
+        {
+            return Err(Refused::ClassNotFound);
+        }
         if chain.config().fees {
             check_fee(&state, sender, &transaction)?;
         }
@@ -156,9 +165,6 @@ impl Gateway {
             }
             RpcTransaction::DeployAccount(transaction) => {
                 let executable = DeployAccountTransaction::create(transaction.into(), chain_id).map_err(malformed)?;
-                if state.class(executable.class_hash())?.is_none() {
-                    return Err(Refused::ClassNotFound);
-                }
                 (AccountTransaction::DeployAccount(executable), None)
             }
             RpcTransaction::Declare(RpcDeclareTransaction::V3(transaction)) => {
@@ -186,12 +192,21 @@ impl Gateway {
         let turn = Arc::clone(&self.0.compilations).acquire_owned().await;
         let turn = turn.map_err(|error| Refused::Unexpected(error.to_string()))?;
         let bytecode_felts = self.0.limits.bytecode_felts;
-        let compiled = deep_thread("compilation", move || {
-            let compiled = SierraClass::compile(sierra, bytecode_felts);
-            drop(turn);
-            compiled
-        });
-        let compiled = compiled.await.ok_or_else(|| Refused::CompilationFailed("the compiler panicked".to_owned()))?;
+        let compiled = match self.0.limits.compiler {
+            Some(bounds) => {
+                let compiled = compiler::compile(sierra, bytecode_felts, bounds).await;
+                drop(turn);
+                compiled
+            }
+            None => {
+                let compiled = deep_thread("compilation", move || {
+                    let compiled = SierraClass::compile(sierra, bytecode_felts);
+                    drop(turn);
+                    compiled
+                });
+                compiled.await.ok_or_else(|| Refused::CompilationFailed("the compiler panicked".to_owned()))?
+            }
+        };
         let compiled = compiled.map_err(|error| match error {
             ClassError::Parse(reason) => Refused::UnsupportedClassVersion(reason),
             ClassError::Compile(reason) => Refused::CompilationFailed(reason),

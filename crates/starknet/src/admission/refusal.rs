@@ -5,6 +5,7 @@ use blockifier::blockifier::transaction_executor::TransactionExecutorError;
 use blockifier::execution::errors::{
     AnnotatedEntryPointExecutionError, ConstructorEntryPointExecutionError, EntryPointExecutionError, PreExecutionError,
 };
+use blockifier::execution::syscalls::hint_processor::ENTRYPOINT_NOT_FOUND_ERROR_FELT;
 use blockifier::transaction::errors::{TransactionExecutionError, TransactionFeeError, TransactionPreValidationError};
 use starknet_api::core::CompiledClassHash;
 
@@ -124,6 +125,12 @@ fn executing(error: TransactionExecutionError) -> Refused {
         TransactionExecutionError::ContractConstructorExecutionFailed(
             ConstructorEntryPointExecutionError::ExecutionError { ref error, .. },
         ) if is_no_account(error) => Refused::NonAccount,
+        // A class of Cairo 1 that has no entry point of the name gives up by itself.
+        TransactionExecutionError::PanicInValidate { ref panic_reason }
+            if panic_reason.last_retdata.0 == [ENTRYPOINT_NOT_FOUND_ERROR_FELT] && panic_reason.stack.len() <= 1 =>
+        {
+            Refused::NonAccount
+        }
         TransactionExecutionError::StateError(error) => Refused::Unexpected(error.to_string()),
         error => Refused::ValidationFailure(error.to_string()),
     }

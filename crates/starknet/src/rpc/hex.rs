@@ -112,6 +112,22 @@ pub(crate) fn shorten(text: &str) -> String {
     format!("{}...", &text[..cut])
 }
 
+/// A storage key in JSON (schema `STORAGE_KEY`): its first digit is at most 7, whatever its length. Where it would be
+/// more, a zero stands before it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct StorageKeyHex(pub(crate) Felt);
+
+impl Serialize for StorageKeyHex {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut digits = [0_u8; FELT_DIGITS + 2];
+        let text = write_hex(&self.0.to_bytes_be(), &mut digits);
+        match text.as_bytes().get(2) {
+            Some(b'8' | b'9' | b'a'..=b'f') => serializer.collect_str(&format_args!("0x0{}", &text[2..])),
+            _ => serializer.serialize_str(text),
+        }
+    }
+}
+
 /// A list of felts in JSON, written from where they are.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Felts<'a>(pub(crate) &'a [Felt]);
@@ -189,6 +205,9 @@ mod tests {
         ] {
             assert_eq!(serde_json::to_value(Hex(felt)).expect("a string"), text);
             assert_eq!(parse_felt(text), Ok(felt));
+        }
+        for (key, text) in [(0x7f_u8, "0x7f"), (0x80, "0x080"), (0xab, "0x0ab"), (0, "0x0")] {
+            assert_eq!(serde_json::to_value(StorageKeyHex(Felt::from(key))).expect("a string"), text);
         }
         assert_eq!(serde_json::to_string(&Felts(&[Felt::ONE, Felt::TWO])).expect("a list"), r#"["0x1","0x2"]"#);
     }

@@ -17,7 +17,7 @@ use starknet_api::rpc_transaction::RpcTransaction;
 use starknet_api::transaction::Transaction;
 use starknet_api::transaction::fields::GasVectorComputationMode;
 
-use super::hex::{Felts, Hex, list};
+use super::hex::{Felts, Hex, StorageKeyHex, list};
 use super::receipt::{Keys, MessageJson, ResourcesJson};
 use super::state_update::StateDiffJson;
 use crate::block::StateDiff;
@@ -260,7 +260,7 @@ impl Serialize for InitialReadsJson<'_> {
             "storage",
             &sorted(reads.storage.iter().map(|((address, key), value)| StorageRead {
                 contract_address: (*address).into(),
-                key: (*key).into(),
+                key: StorageKeyHex((*key).into()),
                 value: Hex(*value),
             })),
         )?;
@@ -302,7 +302,7 @@ fn sorted<T: Ord>(items: impl Iterator<Item = T>) -> Vec<T> {
 #[derive(Serialize, PartialEq, Eq, PartialOrd, Ord)]
 struct StorageRead {
     contract_address: Hex,
-    key: Hex,
+    key: StorageKeyHex,
     value: Hex,
 }
 

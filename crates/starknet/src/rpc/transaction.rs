@@ -3,11 +3,17 @@
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize, Serializer};
 use serde_json::value::RawValue;
+use starknet_api::core::{CompiledClassHash, ContractAddress, Nonce};
 use starknet_api::data_availability::DataAvailabilityMode;
 use starknet_api::rpc_transaction::{
-    RpcDeclareTransaction, RpcDeployAccountTransaction, RpcInvokeTransaction, RpcTransaction,
+    EntryPointByType, RpcDeclareTransaction, RpcDeclareTransactionV3, RpcDeployAccountTransaction,
+    RpcInvokeTransaction, RpcTransaction,
 };
-use starknet_api::transaction::fields::{ResourceBounds, ValidResourceBounds};
+use starknet_api::state::SierraContractClass;
+use starknet_api::transaction::fields::{
+    AccountDeploymentData, AllResourceBounds, PaymasterData, ResourceBounds, Tip, TransactionSignature,
+    ValidResourceBounds,
+};
 use starknet_api::transaction::{
     DeclareTransaction, DeployAccountTransaction, DeployTransaction, InvokeTransaction, L1HandlerTransaction,
     Transaction, TransactionHash,
@@ -340,7 +346,10 @@ pub(crate) fn submitted(raw: &RawValue, name: &str, expected: Option<Kind>) -> R
     // a buffered number is no number to it when serde_json keeps arbitrary precision, as blockifier makes it do.
     let transaction = match kind {
         Kind::Invoke => RpcTransaction::Invoke(RpcInvokeTransaction::V3(fields(raw, name)?)),
-        Kind::Declare => RpcTransaction::Declare(RpcDeclareTransaction::V3(fields(raw, name)?)),
+        Kind::Declare => {
+            let fields: DeclareFields = fields(raw, name)?;
+            RpcTransaction::Declare(RpcDeclareTransaction::V3(fields.into()))
+        }
         Kind::DeployAccount => RpcTransaction::DeployAccount(RpcDeployAccountTransaction::V3(fields(raw, name)?)),
     };
     Ok(Submitted { transaction, only_query })
@@ -368,6 +377,54 @@ fn kind(given: Option<&str>, name: &str, expected: Option<Kind>) -> Result<Kind,
             expected.name()
         ))),
         _ => Ok(given),
+    }
+}
+
+/// A declaration as it may come: the specification lets the class be without an ABI.
+#[derive(Deserialize)]
+struct DeclareFields {
+    sender_address: ContractAddress,
+    compiled_class_hash: CompiledClassHash,
+    signature: TransactionSignature,
+    nonce: Nonce,
+    contract_class: ClassFields,
+    resource_bounds: AllResourceBounds,
+    tip: Tip,
+    paymaster_data: PaymasterData,
+    account_deployment_data: AccountDeploymentData,
+    nonce_data_availability_mode: DataAvailabilityMode,
+    fee_data_availability_mode: DataAvailabilityMode,
+}
+
+#[derive(Deserialize)]
+struct ClassFields {
+    sierra_program: Vec<Felt>,
+    contract_class_version: String,
+    entry_points_by_type: EntryPointByType,
+    #[serde(default)]
+    abi: String,
+}
+
+impl From<DeclareFields> for RpcDeclareTransactionV3 {
+    fn from(fields: DeclareFields) -> Self {
+        Self {
+            sender_address: fields.sender_address,
+            compiled_class_hash: fields.compiled_class_hash,
+            signature: fields.signature,
+            nonce: fields.nonce,
+            contract_class: SierraContractClass {
+                sierra_program: fields.contract_class.sierra_program,
+                contract_class_version: fields.contract_class.contract_class_version,
+                entry_points_by_type: fields.contract_class.entry_points_by_type,
+                abi: fields.contract_class.abi,
+            },
+            resource_bounds: fields.resource_bounds,
+            tip: fields.tip,
+            paymaster_data: fields.paymaster_data,
+            account_deployment_data: fields.account_deployment_data,
+            nonce_data_availability_mode: fields.nonce_data_availability_mode,
+            fee_data_availability_mode: fields.fee_data_availability_mode,
+        }
     }
 }
 
