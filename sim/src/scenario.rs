@@ -145,6 +145,7 @@ pub fn mutants() -> &'static [(Mutant, Mode, &'static str)] {
         (Mutant::ForgetVow, Mode::Committee, "forget-vow"),
         (Mutant::SpeakBeforePersist, Mode::Committee, "speak-before-persist"),
         (Mutant::HalfQuorum, Mode::Committee, "half-quorum"),
+        (Mutant::CountSignatures, Mode::Committee, "count-signatures"),
         (Mutant::OmitParentCertificate, Mode::Committee, "omit-parent-certificate"),
         (Mutant::IgnoreLock, Mode::Committee, "ignore-lock"),
         (Mutant::VowTwice, Mode::Committee, "vow-twice"),

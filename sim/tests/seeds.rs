@@ -38,22 +38,6 @@ fn committee_survives_100_more_seeds() {
     all_survive(Mode::Committee, 100..200);
 }
 
-/// Seeds that once failed; each has found something.
-#[test]
-fn what_failed_once_does_not_fail_again() {
-    let once = [
-        // A follower that was importing a block asked for it again and again.
-        (Mode::Solo, 23),
-        // A failed import that nobody wanted any more held up the one that was wanted.
-        (Mode::Solo, 19),
-        // A leader elected anew went on with a build opened before an election it had not heard of.
-        (Mode::Conductor, 1_426),
-    ];
-    for (mode, seed) in once {
-        all_survive(mode, seed..seed + 1);
-    }
-}
-
 #[test]
 fn the_same_seed_gives_the_same_digest() {
     for mode in [Mode::Solo, Mode::Conductor, Mode::Committee] {

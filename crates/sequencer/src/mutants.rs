@@ -23,6 +23,8 @@ pub enum Mutant {
     SpeakBeforePersist,
     /// Committee: half the members make a quorum.
     HalfQuorum,
+    /// Committee: count signatures instead of members.
+    CountSignatures,
     /// Committee: propose without the parent's certificate.
     OmitParentCertificate,
     /// Committee: endorse whatever is valid, locked or not.

@@ -98,9 +98,11 @@ impl Publication {
         self.set_heads(heads, effects);
     }
 
-    /// The backend stands elsewhere than we thought: all that is decided and may be missing there.
+    /// The backend stands elsewhere than we thought: all that is decided and may be missing there. Orders that failed are not given
+    /// again: what is to be imported first may be something else.
     pub(crate) fn take_decided(&mut self) -> impl Iterator<Item = Decided> + use<> {
         self.setting = None;
+        self.import.take_if(|import| import.attempt.again().is_some());
         let unconfirmed = self.unconfirmed.take().map(|announcement| Decided { announcement, led: false });
         unconfirmed.into_iter().chain(self.deciding.take())
     }

@@ -3,7 +3,7 @@
 //! They sign in their own name alone: nobody forges signatures.
 
 use sequencer::Event;
-use types::{Attestation, Attributes, BlockHash, BlockRef, Proposal, Signature, Slot, Stage, Vow};
+use types::{Attestation, Attributes, BlockHash, BlockRef, Certificate, Proposal, Signature, Slot, Stage, Vow};
 
 use super::{World, member};
 use crate::backend::{INVALID, payload};
@@ -12,7 +12,7 @@ impl World {
     /// A faulty proposer equivocates, withholds, or proposes what is invalid or unproven.
     pub(super) fn twist_proposal(&mut self, from: usize, proposal: &Proposal) {
         self.counts.tricks += 1;
-        let trick = self.dice.below(5);
+        let trick = self.dice.below(6);
         let other = self.forge(from, proposal);
         let few = self.dice.within(&(100..=900));
         for to in self.others(from) {
@@ -23,6 +23,7 @@ impl World {
                 1 => heads_up.then(|| proposal.clone()),
                 2 => Some(self.spoil(proposal)),
                 3 => Some(Proposal { parent: None, ..proposal.clone() }),
+                4 => Some(boast(from, &other)),
                 _ if heads_up => None,
                 _ => Some(Proposal { slot: proposal.slot.next(), ..proposal.clone() }),
             };
@@ -86,4 +87,12 @@ impl World {
         let attestation = Attestation { member, vow, lock: None, signature: Signature::default() };
         self.send(from, to, |peer| Event::Attested { peer, attestation: attestation.clone() });
     }
+}
+
+/// A proposal with a lock that only its proposer has signed, as often as it takes.
+fn boast(from: usize, proposal: &Proposal) -> Proposal {
+    let Some(slot) = proposal.slot.previous() else { return proposal.clone() };
+    let vow = Vow { slot, stage: Stage::Endorse, block: proposal.payload.block };
+    let signatures = member(from).map_or_else(Vec::new, |member| vec![(member, Signature::default()); 7]);
+    Proposal { lock: Some(Certificate { vow, signatures }), ..proposal.clone() }
 }

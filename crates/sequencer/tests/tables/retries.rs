@@ -143,6 +143,22 @@ fn blocks_that_the_backend_lost_are_fetched() {
 }
 
 #[test]
+fn a_failed_import_does_not_hold_up_the_block_below_it() {
+    let a1 = block("A1", genesis(), 0);
+    let a2 = block("A2", a1, 1);
+    let mut table = Table::solo();
+    solo_imports(&mut table, a1)
+        .hears(1_010, imported(a1), &["set heads A1", "publish A1"])
+        .hears(1_011, heads_set(a1), &["open 2 for slot 1 on A1"])
+        .hears(1_012, opened(2), &[])
+        .wakes(2_000, &["seal 2"])
+        .hears(2_001, sealed(2, a2), &["persist A2", "announce A2", "import A2"])
+        .hears(2_002, import_failed(a2, Failure::Reset), &["ask heads"])
+        .hears(2_003, heads_told(1, genesis()), &["fetch 1 to 1"])
+        .hears(2_004, fetched(1, 1, &[a1]), &["import A1"]);
+}
+
+#[test]
 fn a_head_that_could_not_be_set_is_at_hand() {
     let a1 = block("A1", genesis(), 0);
     let failed = |failure| Event::SetHeadsFailed { block: a1.hash, failure };
