@@ -386,9 +386,13 @@ impl Driver {
 
     /// The line of this step, and what is counted from it.
     fn record(&mut self, now: Timestamp, event: &Event) {
-        let effects = self.effects.as_slice();
-        tracing::debug!(?event, ?effects, "step");
-        self.metrics.observe(now, &self.timetable, event, effects);
+        if tracing::enabled!(tracing::Level::DEBUG) {
+            // As in the journal, which leaves bodies out.
+            let text = |part: Result<String, serde_json::Error>| part.unwrap_or_else(|error| error.to_string());
+            let (event, effects) = (text(serde_json::to_string(event)), text(serde_json::to_string(&self.effects)));
+            tracing::debug!(event, effects, "step");
+        }
+        self.metrics.observe(now, &self.timetable, event, self.effects.as_slice());
         let Some(journal) = &mut self.journal else { return };
         if let Err(error) = journal.step(now, event, &self.effects) {
             // The chain matters more than its story. A gap would make the rest undecidable, so the story ends here.
