@@ -19,7 +19,6 @@ use starknet_api::transaction::{L1HandlerTransaction, TransactionHash, Transacti
 use starknet_types_core::felt::Felt;
 
 use super::block_id::BlockId;
-use super::dry_run::{self, Call, CallFailure, Executed, Execution, ExecutionFailure, Parts};
 use super::error::{
     BLOCK_NOT_FOUND, CONTRACT_ERROR, CONTRACT_NOT_FOUND, ENTRYPOINT_NOT_FOUND, NO_TRACE_AVAILABLE, RpcError,
     TRANSACTION_EXECUTION_ERROR, TXN_HASH_NOT_FOUND, UNSUPPORTED_TX_VERSION,
@@ -32,6 +31,7 @@ use super::transaction::{Submitted, submitted};
 use super::{Answer, StarknetRpc, answer, from_chain};
 use crate::block::{Block, ExecutedTransaction, Header};
 use crate::chain::{Chain, Located};
+use crate::execution::{self, Call, CallFailure, Executed, Execution, ExecutionFailure, Parts};
 use crate::view::{At, StateView};
 
 /// A call (schema `FUNCTION_CALL`).
@@ -119,7 +119,7 @@ pub(super) async fn call(rpc: &StarknetRpc, params: Params<'_>) -> Answer {
         selector: EntryPointSelector(request.entry_point_selector.0),
         calldata: request.calldata.into_iter().map(|felt| felt.0).collect(),
     };
-    rpc.dry_run(move |chain| match dry_run::call(chain, state, call)? {
+    rpc.dry_run(move |chain| match execution::call(chain, state, call).map_err(from_chain)? {
         Ok(result) => answer(&Felts(&result)),
         Err(CallFailure::NoContract) => Err(CONTRACT_NOT_FOUND.into()),
         Err(CallFailure::NoEntryPoint) => Err(ENTRYPOINT_NOT_FOUND.into()),
@@ -182,11 +182,12 @@ fn known_senders(state: &StateView, transactions: &[Submitted]) -> Result<(), Rp
 fn execute(chain: &Chain, state: StateView, transactions: Vec<Submitted>, parts: Parts) -> Result<Execution, RpcError> {
     let mut executables = Vec::with_capacity(transactions.len());
     for (index, submitted) in transactions.into_iter().enumerate() {
-        let executable = dry_run::prepare(chain, submitted, parts);
+        let executable = execution::prepare(chain, submitted.transaction, submitted.only_query, parts);
         executables.push(executable.map_err(|reason| execution_failed(index, Value::from(reason)))?);
     }
     let context = state.context();
-    dry_run::execute(state, &context, None, &executables)?
+    execution::execute(state, &context, None, &executables)
+        .map_err(from_chain)?
         .map_err(|failure| execution_failed(failure.index, execution_error(&failure.stack)))
 }
 
@@ -211,7 +212,7 @@ pub(super) async fn estimate_message_fee(rpc: &StarknetRpc, params: Params<'_>) 
         let handler = ExecutableL1Handler::create(handler, &chain.config().chain_id, Fee(1));
         let handler = Executable::L1Handler(handler.map_err(RpcError::internal)?);
         let (context, info) = (state.context(), state.block_info().clone());
-        let execution = dry_run::execute(state, &context, None, &[handler])?;
+        let execution = execution::execute(state, &context, None, &[handler]).map_err(from_chain)?;
         let execution = execution.map_err(|failure| contract_error(&failure.stack))?;
         match execution.executed.first() {
             Some(executed) => match &executed.info.revert_error {
@@ -320,7 +321,7 @@ fn again(chain: &Chain, block: &Block, count: usize) -> Result<Execution, RpcErr
     let executables = executables(chain, &after, transactions.iter())?;
     let old_hash = crate::builder::old_block_hash(chain, number).map_err(from_chain)?;
     let context = chain.context(block.header.block_info());
-    executed_again(dry_run::execute(state, &context, old_hash, &executables)?)
+    executed_again(execution::execute(state, &context, old_hash, &executables).map_err(from_chain)?)
 }
 
 /// Executes one transaction of the open block again, on the state that the ones before it left.
@@ -335,7 +336,7 @@ fn in_open_block(chain: &Chain, located: &Located, index: usize) -> Result<Execu
     let state = chain.state_before(&open, index);
     let executables = executables(chain, &chain.state_in(open), std::iter::once(&located.transaction))?;
     let context = state.context();
-    executed_again(dry_run::execute(state, &context, None, &executables)?)
+    executed_again(execution::execute(state, &context, None, &executables).map_err(from_chain)?)
 }
 
 fn executables<'a>(

@@ -17,7 +17,6 @@
 mod block;
 mod block_id;
 mod class;
-mod dry_run;
 mod error;
 mod events;
 mod execute;

@@ -15,6 +15,7 @@ use crate::world::{SPECIFICATION, World};
 const IMPOSSIBLE: &[(&str, &str, &str)] = &[
     ("starknet_blockNumber", "NO_BLOCKS", "a chain has a block from the first moment on: genesis"),
     ("starknet_blockHashAndNumber", "NO_BLOCKS", "a chain has a block from the first moment on: genesis"),
+    ("starknet_getStorageProof", "STORAGE_PROOF_NOT_SUPPORTED", "the tries of every block are kept: none is too old"),
 ];
 
 const NOBODY: &str = "0x123456789";
@@ -231,7 +232,8 @@ impl Kinds {
         Self {
             newcomer: Account { private_key: Felt::from(1_000 + index as u64), ..account.clone() },
             class_hash: world.chain.accounts()[0].class_hash.0,
-            class: Class::load("hello_starknet__hello_starknet"),
+            // One class for each, since a class is declared once.
+            class: Class::load(["hello_starknet__hello_starknet", "minimal_contract__minimal_contract"][index]),
             account,
         }
     }
@@ -379,13 +381,16 @@ async fn classes(world: &World) {
 
 /// A pool with room for one transaction: whatever else comes is refused without a code of its own.
 async fn full(world: &World) {
+    let kinds = Kinds::new(world, 0);
+    world.block_of(&[kinds.account.transfer(Terms::nonce(0), kinds.address(), 100_000_000_000_000_000_000)]).await;
     let first = world.account(1);
     world.send(&first.transfer(Terms { tip: 1_000, ..Terms::nonce(0) }, first.address, 1)).await;
-    let kinds = Kinds::new(world, 0);
-    let fund = kinds.account.transfer(Terms::nonce(0), kinds.address(), 1);
-    world.refuse(&fund, "UNEXPECTED_ERROR").await;
-    if let Some(declaration) = kinds.declare(Terms::nonce(0)) {
-        world.refuse(&declaration, "UNEXPECTED_ERROR").await;
+    for transaction in
+        [Some(kinds.invoke(Terms::nonce(1))), kinds.declare(Terms::nonce(1)), Some(kinds.deploy(Terms::nonce(0)))]
+            .into_iter()
+            .flatten()
+    {
+        world.refuse(&transaction, "UNEXPECTED_ERROR").await;
     }
 }
 

@@ -59,6 +59,7 @@ struct Scene {
     account: Account,
     transfer: Value,
     declaration: Option<(Value, Class)>,
+    listener: Option<Class>,
     deployment: Value,
     deployed: Felt,
     reverted: Value,
@@ -83,7 +84,13 @@ async fn scene() -> Scene {
         transactions.push(other.declare(Terms::nonce(0), &class.json, class.compiled_hash));
     }
     let hashes = world.block_of(&transactions).await;
-    let second = world.block_of(&[deployment]).await;
+    let mut second = vec![deployment];
+    // A contract that hears messages of L1, declared and then deployed through the universal deployer.
+    let listener = Class::load("test_contract__test_contract");
+    if let Some(class) = &listener {
+        second.push(other.declare(Terms::nonce(1), &class.json, class.compiled_hash));
+    }
+    let second = world.block_of(&second).await;
     let declaration = class.map(|class| (hashes[2].clone(), class));
     Scene {
         world,
@@ -91,6 +98,7 @@ async fn scene() -> Scene {
         transfer: hashes[0].clone(),
         reverted: hashes[1].clone(),
         declaration,
+        listener,
         deployment: second[0].clone(),
         deployed,
     }
@@ -150,7 +158,11 @@ async fn every_method_answers_in_its_schema() {
     classes(&scene).await;
     proofs(&scene).await;
     traces(&scene).await;
+    let events =
+        world.ok("starknet_getEvents", json!({"filter": {"to_block": "pre_confirmed", "chunk_size": 100}})).await;
+    assert!(!events["events"].as_array().expect("a list").is_empty());
     world.seal(build).await;
+    messages(&scene).await;
     subscriptions(world).await;
 
     let answered = world.answered.lock().expect("no test panicked");
@@ -160,7 +172,10 @@ async fn every_method_answers_in_its_schema() {
         .methods()
         .into_iter()
         .filter(|method| !answered.contains(*method) && !silent.contains(method))
-        .filter(|method| scene.declaration.is_some() || *method != "starknet_addDeclareTransaction")
+        .filter(|method| {
+            let of_vectors = ["starknet_addDeclareTransaction", "starknet_estimateMessageFee"];
+            scene.declaration.is_some() || !of_vectors.contains(method)
+        })
         .collect();
     assert!(missing.is_empty(), "no answer of {missing:?} was looked at");
 }
@@ -382,6 +397,27 @@ fn events_of(trace: &Value) -> usize {
         }
         Value::Array(items) => items.iter().map(events_of).sum(),
         _ => 0,
+    }
+}
+
+async fn messages(scene: &Scene) {
+    let Some(class) = &scene.listener else { return };
+    let world = &scene.world;
+    let nonce = world.chain_nonce(&json!("pre_confirmed"), &scene.account).await;
+    let (deployment, listener) = deploy(&scene.account, Terms::nonce(nonce), class.hash, 1, &[Felt::from(7)]);
+    let hashes = world.block_of(&[deployment]).await;
+    let trace = world.ok("starknet_traceTransaction", json!({"transaction_hash": hashes[0]})).await;
+    let deployed = &trace["state_diff"]["deployed_contracts"];
+    assert_eq!(deployed, &json!([{"address": hex(listener), "class_hash": hex(class.hash)}]));
+    let message = json!({
+        "from_address": "0x00000000000000000000000000000000000000aa",
+        "to_address": hex(listener),
+        "entry_point_selector": hex(selector("l1_handle")),
+        "payload": ["0x2"],
+    });
+    for id in [json!("latest"), json!("pre_confirmed")] {
+        let fee = world.ok("starknet_estimateMessageFee", json!({"message": message, "block_id": id})).await;
+        assert!(number(&fee["overall_fee"]) > 0);
     }
 }
 

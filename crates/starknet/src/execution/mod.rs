@@ -40,10 +40,8 @@ use starknet_api::transaction::{
 };
 use starknet_types_core::felt::Felt;
 
-use super::error::RpcError;
-use super::transaction::Submitted;
 use crate::block::StateDiff;
-use crate::chain::Chain;
+use crate::chain::{Chain, ChainError};
 use crate::classes::{BYTECODE_FELTS_MAX, SierraClass};
 use crate::view::StateView;
 
@@ -62,8 +60,8 @@ pub(crate) enum CallFailure {
 }
 
 /// Calls a contract.
-pub(crate) fn call(chain: &Chain, state: StateView, call: Call) -> Result<Result<Vec<Felt>, CallFailure>, RpcError> {
-    let Some(class_hash) = state.class_hash(call.contract).map_err(super::from_chain)? else {
+pub(crate) fn call(chain: &Chain, state: StateView, call: Call) -> Result<Result<Vec<Felt>, CallFailure>, ChainError> {
+    let Some(class_hash) = state.class_hash(call.contract)? else {
         return Ok(Err(CallFailure::NoContract));
     };
     let gas = chain.config().call_max_gas;
@@ -151,12 +149,11 @@ pub(crate) fn execute(
     context: &BlockContext,
     old_hash: Option<BlockHashAndNumber>,
     transactions: &[Executable],
-) -> Result<Result<Execution, ExecutionFailure>, RpcError> {
+) -> Result<Result<Execution, ExecutionFailure>, ChainError> {
     let mut state = CachedState::new(state);
     if let Some(old) = old_hash {
         let constants = &context.versioned_constants().os_constants;
-        pre_process_block(&mut state, Some(old), context.block_info().block_number, constants)
-            .map_err(|error| RpcError::internal(error))?;
+        pre_process_block(&mut state, Some(old), context.block_info().block_number, constants).map_err(failed)?;
     }
     let mut executed = Vec::with_capacity(transactions.len());
     for (index, transaction) in transactions.iter().enumerate() {
@@ -165,7 +162,7 @@ pub(crate) fn execute(
             Ok(info) => info,
             Err(error) => return Ok(Err(ExecutionFailure { index, stack: gen_tx_execution_error_trace(&error) })),
         };
-        let changes = step.to_state_diff().map_err(RpcError::internal)?.state_maps;
+        let changes = step.to_state_diff().map_err(failed)?.state_maps;
         let diff = diff(changes, &step.state)?;
         step.commit();
         let (fee_type, tip) = match transaction {
@@ -175,19 +172,23 @@ pub(crate) fn execute(
         let fee = get_fee_by_gas_vector(context.block_info(), info.receipt.gas, &fee_type, tip);
         executed.push(Executed { info, diff, fee });
     }
-    let reads = state.get_initial_reads().map_err(RpcError::internal)?;
+    let reads = state.get_initial_reads().map_err(failed)?;
     Ok(Ok(Execution { executed, reads }))
 }
 
+fn failed(error: impl std::fmt::Display) -> ChainError {
+    ChainError::Execution(error.to_string())
+}
+
 /// Splits changes by what they mean for contracts and classes; `before` is the state that they change.
-fn diff(changes: StateMaps, before: &impl StateReader) -> Result<StateDiff, RpcError> {
+fn diff(changes: StateMaps, before: &impl StateReader) -> Result<StateDiff, ChainError> {
     let mut diff = StateDiff::default();
     for ((address, key), value) in changes.storage {
         diff.storage.entry(address).or_default().insert(key, value);
     }
     diff.nonces = changes.nonces.into_iter().collect();
     for (address, class) in changes.class_hashes {
-        let known = before.get_class_hash_at(address).map_err(RpcError::internal)?;
+        let known = before.get_class_hash_at(address).map_err(failed)?;
         let contracts = if known == ClassHash::default() { &mut diff.deployed } else { &mut diff.replaced };
         contracts.insert(address, class);
     }
@@ -199,16 +200,21 @@ fn diff(changes: StateMaps, before: &impl StateReader) -> Result<StateDiff, RpcE
     Ok(diff)
 }
 
-/// A submitted transaction in the form that executes.
+/// A submitted transaction in the form that executes. `only_query` says that its version has the query bit, which enters
+/// the hash.
 ///
 /// # Errors
 /// Why it cannot have that form: a class that does not compile, an address that cannot be computed.
-pub(crate) fn prepare(chain: &Chain, submitted: Submitted, parts: Parts) -> Result<Executable, String> {
+pub(crate) fn prepare(
+    chain: &Chain,
+    transaction: RpcTransaction,
+    only_query: bool,
+    parts: Parts,
+) -> Result<Executable, String> {
     let chain_id = &chain.config().chain_id;
-    let only_query = submitted.only_query;
     let version = signed_tx_version(&TransactionVersion::THREE, &TransactionOptions { only_query });
     let text = |error: StarknetApiError| error.to_string();
-    let mut account = match submitted.transaction {
+    let mut account = match transaction {
         RpcTransaction::Invoke(transaction) => {
             let tx = InvokeTransaction::from(transaction);
             let tx_hash = tx.calculate_transaction_hash(chain_id, &version).map_err(text)?;
