@@ -24,6 +24,6 @@ mod world;
 
 pub use dice::{Dice, Permille};
 pub use faults::{FaultRanges, Faults};
-pub use scenario::{Failed, Outcome, Scenario, converge_slots, mutant_named, mutants};
+pub use scenario::{Failed, Outcome, Scenario, converge_slots, drawn_faults, mutant_named, mutants};
 pub use truth::Truth;
 pub use world::{Counts, Mode, SLOT, World};

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 use clap::Parser;
-use sim::{Mode, Scenario, mutant_named, mutants};
+use sim::{Faults, Mode, Permille, Scenario, drawn_faults, mutant_named, mutants};
 
 /// Lets hearts live in a world in which everything goes wrong that can, and says what happened.
 #[derive(Parser)]
@@ -24,6 +24,12 @@ struct Arguments {
     /// Puts a known mistake into every heart.
     #[arg(long, value_parser = parse_mutant)]
     mutant: Option<sequencer::Mutant>,
+    /// Nothing goes wrong but what --fault says.
+    #[arg(long)]
+    calm: bool,
+    /// Makes a fault happen so often, in thousandths, whatever the seed says; may be given several times.
+    #[arg(long, value_name = "NAME=PERMILLE", value_parser = parse_fault)]
+    fault: Vec<(String, Permille)>,
     /// Prints every step: event, then effects.
     #[arg(long)]
     trace: bool,
@@ -34,6 +40,27 @@ fn parse_mutant(text: &str) -> Result<sequencer::Mutant, String> {
     mutant_named(text).ok_or_else(|| format!("no such mutant; there are {}", names()))
 }
 
+fn parse_fault(text: &str) -> Result<(String, Permille), String> {
+    let names = || Faults::NAMES.join(", ");
+    let (name, permille) =
+        text.split_once('=').ok_or_else(|| format!("expected NAME=PERMILLE with one of {}", names()))?;
+    let mut none = Faults::NONE;
+    none.named(name).ok_or_else(|| format!("no fault {name:?}; there are {}", names()))?;
+    let permille = permille.parse().ok().filter(|permille| *permille <= 1000);
+    permille.map(|permille| (name.to_owned(), permille)).ok_or_else(|| "expected a number from 0 to 1000".to_owned())
+}
+
+/// What goes wrong: as the seed says, unless told otherwise.
+fn faults(arguments: &Arguments, seed: u64) -> Faults {
+    let mut faults = if arguments.calm { Faults::NONE } else { drawn_faults(seed) };
+    for (name, permille) in &arguments.fault {
+        if let Some(fault) = faults.named(name) {
+            *fault = *permille;
+        }
+    }
+    faults
+}
+
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     for seed in arguments.seed..arguments.seed.saturating_add(arguments.seeds) {
@@ -42,7 +69,7 @@ fn main() -> ExitCode {
             seed,
             slots: arguments.slots,
             mutant: arguments.mutant,
-            faults: None,
+            faults: Some(faults(&arguments, seed)),
             trace: arguments.trace,
         };
         let (begun, worked) = (Instant::now(), processor_seconds());

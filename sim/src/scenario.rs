@@ -94,8 +94,7 @@ impl Scenario {
     /// # Errors
     /// What should not have happened.
     pub fn run(&self) -> Result<Outcome, Failed> {
-        let mut dice = Dice::of(self.seed ^ 0x5eed);
-        let faults = self.faults.unwrap_or_else(|| Faults::draw(&FaultRanges::default(), &mut dice));
+        let faults = self.faults.unwrap_or_else(|| drawn_faults(self.seed));
         let mut world = World::new(self.mode, self.seed, self.mutant, faults);
         if self.trace {
             world.trace();
@@ -129,8 +128,23 @@ impl Scenario {
             Mode::Committee => "committee",
         };
         let mutant = self.mutant.map(|mutant| format!(" --mutant {}", name(mutant))).unwrap_or_default();
-        format!("cargo run --release -p sim -- --mode {mode} --seed {} --slots {}{mutant}", self.seed, self.slots)
+        let mut drawn = drawn_faults(self.seed);
+        let mut given = self.faults.unwrap_or(drawn);
+        let changed = Faults::NAMES.iter().filter_map(|name| {
+            let (given, drawn) = (*given.named(name)?, *drawn.named(name)?);
+            (given != drawn).then(|| format!(" --fault {name}={given}"))
+        });
+        let changed: String = changed.collect();
+        format!(
+            "cargo run --release -p sim -- --mode {mode} --seed {} --slots {}{mutant}{changed}",
+            self.seed, self.slots
+        )
     }
+}
+
+/// What goes wrong in a run of this seed.
+pub fn drawn_faults(seed: u64) -> Faults {
+    Faults::draw(&FaultRanges::default(), &mut Dice::of(seed ^ 0x5eed))
 }
 
 /// All mistakes, the mode in which each shows, and its name on the command line.

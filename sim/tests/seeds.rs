@@ -64,3 +64,12 @@ fn a_committee_that_loses_a_tenth_of_its_messages_misses_few_slots() {
     }
     assert!(blocks * 100 >= slots * 95, "{blocks} blocks in {slots} slots");
 }
+
+#[test]
+fn the_replay_command_names_what_differs_from_the_seed() {
+    let scenario = Scenario::new(Mode::Conductor, 5);
+    assert_eq!(scenario.replay(), "cargo run --release -p sim -- --mode conductor --seed 5 --slots 60");
+    let drawn = sim::drawn_faults(5);
+    let lossy = Scenario { faults: Some(Faults { loss: 999, ..drawn }), ..scenario };
+    assert_eq!(lossy.replay(), "cargo run --release -p sim -- --mode conductor --seed 5 --slots 60 --fault loss=999");
+}
