@@ -217,9 +217,10 @@ impl Inner {
     fn set_heads(&self, heads: Heads) -> Result<(), BackendError> {
         let wanted = felt_hash(heads.unsafe_head().hash);
         if wanted != self.chain.head().hash {
-            let staged = self.chain.staged(wanted).ok_or_else(|| {
-                BackendError::Reset(format!("block {} was not imported", heads.unsafe_head().number))
-            })?;
+            let staged = self
+                .chain
+                .staged(wanted)
+                .ok_or_else(|| BackendError::Reset(format!("block {} was not imported", heads.unsafe_head().number)))?;
             let block = self.chain.advance(&staged).map_err(fatal)?;
             self.forget(&staged, &block);
         }
@@ -231,9 +232,7 @@ impl Inner {
     fn forget(&self, staged: &Staged, block: &Block) {
         let hashes: Vec<_> = block.transactions.iter().map(|transaction| transaction.hash).collect();
         self.source.included(block.header.number, &hashes);
-        let ours = |(_, outcome): &mut (BuildId, Outcome)| {
-            matches!(outcome, Outcome::Block(sealed) if sealed.body.header.hash == staged.body.header.hash)
-        };
+        let ours = |(_, outcome): &mut (BuildId, Outcome)| matches!(outcome, Outcome::Block(sealed) if sealed.body.header.hash == staged.body.header.hash);
         self.sealed.lock().take_if(ours);
     }
 

@@ -31,10 +31,12 @@ use blockifier::transaction::transaction_execution::Transaction as BlockifierTra
 use parking_lot::Mutex;
 use starknet_api::block::{BlockHashAndNumber, BlockInfo, BlockNumber, BlockTimestamp};
 use starknet_api::core::{ClassHash, ContractAddress};
-use starknet_api::executable_transaction::{AccountTransaction as ApiAccountTransaction, Transaction as ApiTransaction};
+use starknet_api::executable_transaction::{
+    AccountTransaction as ApiAccountTransaction, Transaction as ApiTransaction,
+};
 use starknet_api::state::StorageKey;
-use starknet_api::transaction::fields::Fee;
 use starknet_api::transaction::Transaction;
+use starknet_api::transaction::fields::Fee;
 use starknet_types_core::felt::Felt;
 use types::{BuildId, Slot};
 
@@ -113,6 +115,7 @@ impl Builder {
             commands: Arc::clone(&commands),
             doorbell: Arc::clone(&doorbell),
             open: None,
+            careful: 0,
         };
         let thread = std::thread::Builder::new()
             .name("builder".into())
@@ -196,7 +199,12 @@ struct Worker {
     commands: Arc<Mutex<VecDeque<Command>>>,
     doorbell: Arc<Doorbell>,
     open: Option<OpenBlock>,
+    /// Blocks for which transactions are executed one at a time, because a worker panicked.
+    careful: u32,
 }
+
+/// Blocks that are built carefully after a worker panicked.
+const CAREFUL_BLOCKS: u32 = 2;
 
 impl Worker {
     fn run(mut self) {
@@ -245,19 +253,28 @@ impl Worker {
             }
             self.give_up();
         }
-        self.open = Some(OpenBlock::new(&self.chain, opening)?);
+        self.open = Some(OpenBlock::new(&self.chain, opening, self.in_flight_max())?);
         Ok(())
+    }
+
+    fn in_flight_max(&self) -> usize {
+        if self.careful > 0 { 1 } else { IN_FLIGHT_MAX }
     }
 
     /// Does what can be done now; says how long nothing will need doing unless the bell rings.
     fn turn(&mut self) -> Duration {
         let Some(open) = &mut self.open else { return IDLE_WAIT };
-        if !self.workers.sound() {
+        let (chain, source, workers) = (&self.chain, &*self.source, &self.workers);
+        // A worker that panics leaves locks poisoned behind it, which panic in whoever asks next.
+        let progress = catch_unwind(AssertUnwindSafe(|| {
+            let moved = open.collect(chain, source);
+            let fed = open.feed(chain, source, workers);
+            (moved, fed)
+        }));
+        let (Ok((moved, fed)), true) = (progress, self.workers.sound()) else {
             self.recover();
             return Duration::ZERO;
-        }
-        let moved = open.collect(&self.chain, &*self.source);
-        let fed = open.feed(&self.chain, &*self.source, &self.workers);
+        };
         if moved || fed {
             return Duration::ZERO;
         }
@@ -277,7 +294,14 @@ impl Worker {
 
     fn seal(&mut self, mut open: OpenBlock, seal_empty: bool) -> Result<Option<Arc<Staged>>, ChainError> {
         let started = Instant::now();
-        open.stop(&self.chain, &*self.source);
+        let (chain, source) = (&self.chain, &*self.source);
+        let stop = catch_unwind(AssertUnwindSafe(|| open.stop(chain, source)));
+        if stop.is_err() || !self.workers.sound() {
+            self.open = Some(open);
+            self.recover();
+            open = self.open.take().ok_or_else(|| ChainError::Execution("a block cannot be opened again".into()))?;
+        }
+        self.careful = self.careful.saturating_sub(1);
         let stopped = started.elapsed();
         if open.included.is_empty() && !seal_empty {
             return Ok(None);
@@ -315,18 +339,17 @@ impl Worker {
         std::mem::forget(broken);
         let Some(mut open) = self.open.take() else { return };
         open.abort();
-        let careful = open.in_flight_max == 1;
-        if careful && let Some(culprit) = open.in_flight.pop_front() {
+        if open.in_flight_max == 1
+            && let Some(culprit) = open.in_flight.pop_front()
+        {
             tracing::error!(transaction = %culprit.hash(), "executing a transaction ended a worker; rejected");
             self.source.rejected(culprit.hash(), "execution failed inside the virtual machine");
         }
+        self.careful = CAREFUL_BLOCKS;
         let opening = open.opening;
         open.hand_back(&self.chain, &*self.source);
-        match OpenBlock::new(&self.chain, opening) {
-            Ok(mut again) => {
-                again.in_flight_max = 1;
-                self.open = Some(again);
-            }
+        match OpenBlock::new(&self.chain, opening, self.in_flight_max()) {
+            Ok(again) => self.open = Some(again),
             Err(error) => tracing::error!(%error, "cannot open the block again"),
         }
     }
@@ -351,7 +374,7 @@ struct OpenBlock {
 }
 
 impl OpenBlock {
-    fn new(chain: &Chain, opening: Opening) -> Result<Self, ChainError> {
+    fn new(chain: &Chain, opening: Opening, in_flight_max: usize) -> Result<Self, ChainError> {
         let parent = chain.head();
         let shown = chain.empty_on_head(opening.timestamp);
         let info = shown.block_info().clone();
@@ -376,7 +399,7 @@ impl OpenBlock {
             executor,
             running: None,
             in_flight: VecDeque::new(),
-            in_flight_max: IN_FLIGHT_MAX,
+            in_flight_max,
             included: Vec::new(),
             full: false,
             busy_at: Instant::now(),
@@ -540,7 +563,8 @@ pub(crate) fn old_block_hash(chain: &Chain, number: BlockNumber) -> Result<Optio
 pub(crate) fn executable(transaction: &ApiTransaction, fees: bool) -> BlockifierTransaction {
     match transaction {
         ApiTransaction::Account(account) => {
-            let flags = ExecutionFlags { only_query: false, charge_fee: fees, validate: true, strict_nonce_check: true };
+            let flags =
+                ExecutionFlags { only_query: false, charge_fee: fees, validate: true, strict_nonce_check: true };
             BlockifierTransaction::Account(AccountTransaction { tx: account.clone(), execution_flags: flags })
         }
         ApiTransaction::L1Handler(handler) => BlockifierTransaction::L1Handler(handler.clone()),
@@ -583,9 +607,7 @@ pub(crate) fn executed(transaction: &ApiTransaction, execution: &TransactionExec
 fn declared(ready: &ReadyTransaction, block: BlockNumber) -> Option<Arc<CachedClass>> {
     let class = ready.class.as_ref()?;
     match class.runnable() {
-        Ok(runnable) => {
-            Some(Arc::new(CachedClass { declared: Arc::clone(class), declared_in: block, runnable }))
-        }
+        Ok(runnable) => Some(Arc::new(CachedClass { declared: Arc::clone(class), declared_in: block, runnable })),
         Err(error) => {
             tracing::error!(class = %class.hash(), %error, "a class that executed cannot be made ready");
             None
@@ -619,4 +641,120 @@ pub(crate) fn net_diff(
         classes.insert(class, compiled);
     }
     Ok(net)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use starknet_api::transaction::{L1HandlerTransaction, TransactionHash};
+
+    use super::*;
+    use crate::config::{BouncerProfile, ChainConfig, GasPriceConfig, GenesisSource};
+
+    /// One message to a contract that does not exist, offered until it is rejected.
+    #[derive(Default)]
+    struct One {
+        doorbell: Arc<Doorbell>,
+        given: AtomicUsize,
+        rejected: AtomicUsize,
+    }
+
+    impl TransactionSource for One {
+        fn take(&self, _: usize) -> Vec<Arc<ReadyTransaction>> {
+            if self.given.fetch_max(1, Ordering::SeqCst) == 1 {
+                return Vec::new();
+            }
+            let handler = starknet_api::executable_transaction::L1HandlerTransaction {
+                tx: L1HandlerTransaction { contract_address: ContractAddress::from(9u128), ..Default::default() },
+                tx_hash: TransactionHash(Felt::ONE),
+                paid_fee_on_l1: Fee(1),
+            };
+            vec![Arc::new(ReadyTransaction { transaction: ApiTransaction::L1Handler(handler), class: None })]
+        }
+
+        fn doorbell(&self) -> Arc<Doorbell> {
+            Arc::clone(&self.doorbell)
+        }
+
+        fn executed(&self, _: TransactionHash) {}
+
+        fn rejected(&self, _: TransactionHash, _: &str) {
+            self.rejected.fetch_add(1, Ordering::SeqCst);
+        }
+
+        fn returned(&self, transactions: Vec<Arc<ReadyTransaction>>) {
+            assert_eq!(transactions.len(), 1);
+            self.given.store(0, Ordering::SeqCst);
+        }
+
+        fn included(&self, _: BlockNumber, _: &[TransactionHash]) {}
+    }
+
+    fn chain(folder: &std::path::Path) -> Chain {
+        let price = starknet_api::block::NonzeroGasPrice::MIN;
+        let config = ChainConfig {
+            chain_id: starknet_api::core::ChainId::Other("SN_TEST".into()),
+            protocol: starknet_api::block::StarknetVersion::V0_14_3,
+            bouncer: BouncerProfile::Dev,
+            fees: true,
+            gas_prices: GasPriceConfig {
+                l1_wei: price,
+                l1_fri: price,
+                l1_data_wei: price,
+                l1_data_fri: price,
+                l2_wei: price,
+                l2_fri: price,
+            },
+            sequencer_address: ContractAddress::from(1u128),
+            blob_data: true,
+            workers: 2,
+            call_max_steps: 1_000_000,
+            call_max_gas: 100_000_000,
+            signing_key: Felt::ONE,
+            genesis: GenesisSource::Dev { accounts: 0, seed: 0, balance: 0 },
+            cache_bytes: 16 << 20,
+        };
+        Chain::open(folder, config).unwrap()
+    }
+
+    #[test]
+    fn a_worker_that_panics_costs_no_transaction_and_no_block() {
+        let folder = tempfile::tempdir().unwrap();
+        let chain = chain(folder.path());
+        let source = Arc::new(One::default());
+        let mut worker = Worker {
+            workers: Workers::start(2),
+            chain: chain.clone(),
+            source: Arc::clone(&source) as Arc<dyn TransactionSource>,
+            commands: Arc::default(),
+            doorbell: source.doorbell(),
+            open: None,
+            careful: 0,
+        };
+        let opening = Opening {
+            build: BuildId::new(1),
+            slot: Slot::new(1),
+            timestamp: BlockTimestamp(1_800_000_000),
+            use_pool: true,
+        };
+        worker.open(opening).unwrap();
+        // A transaction that the scheduler knows of and nobody holds: the worker that gets it panics.
+        let open = worker.open.as_mut().unwrap();
+        open.unpark(&worker.workers).scheduler.new_tx(0);
+        let until = Instant::now() + Duration::from_secs(60);
+        while worker.careful == 0 {
+            assert!(Instant::now() < until, "the panic went unnoticed");
+            worker.turn();
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        assert!(worker.workers.sound());
+        while source.rejected.load(Ordering::SeqCst) == 0 && worker.open.as_ref().unwrap().included.is_empty() {
+            assert!(Instant::now() < until, "the transaction is gone");
+            worker.turn();
+        }
+        let open = worker.open.take().unwrap();
+        assert!(worker.seal(open, true).unwrap().is_some());
+        worker.workers.end();
+    }
 }

@@ -462,7 +462,12 @@ impl Chain {
                     let (slot, body) = split_block(&record.payload)?;
                     let header = crate::codec::decode_header(&body).map_err(damaged_block)?;
                     if header.number != BlockNumber(0) {
-                        memory.remember(Record::Payload(Payload { slot, block: block_ref(&header), origin: None, body }));
+                        memory.remember(Record::Payload(Payload {
+                            slot,
+                            block: block_ref(&header),
+                            origin: None,
+                            body,
+                        }));
                     }
                 }
                 HEART_RECORD => memory.remember(decode_heart(&record.payload)?),
@@ -699,7 +704,12 @@ pub(crate) fn complete(
     Ok((Body { header, state_diff, classes, transactions }, changes))
 }
 
-fn empty_block(rules: &Rules, tables: &Arc<StateTables>, head: &Arc<Header>, timestamp: BlockTimestamp) -> PreConfirmed {
+fn empty_block(
+    rules: &Rules,
+    tables: &Arc<StateTables>,
+    head: &Arc<Header>,
+    timestamp: BlockTimestamp,
+) -> PreConfirmed {
     let number = BlockNumber(head.number.0.saturating_add(1));
     PreConfirmed::open(Arc::clone(tables), Arc::clone(head), rules.block_info(number, timestamp))
 }
@@ -835,9 +845,7 @@ fn proof_nodes(proof: trie::Proof) -> Vec<ProofNode> {
         hash,
         kind: match node {
             trie::Node::Binary { left, right } => ProofNodeKind::Binary { left, right },
-            trie::Node::Edge { path, child } => {
-                ProofNodeKind::Edge { child, path: path.number(), length: path.len() }
-            }
+            trie::Node::Edge { path, child } => ProofNodeKind::Edge { child, path: path.number(), length: path.len() },
         },
     };
     proof.nodes.into_iter().map(node).collect()

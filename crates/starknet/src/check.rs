@@ -61,8 +61,7 @@ fn check(chain: &Chain, payload: &Payload, body: Body) -> Result<Arc<Staged>, Re
     claim(header.timestamp >= parent.timestamp, "the timestamp goes back")?;
     claim(header.timestamp.0 <= now().saturating_add(CLOCK_SKEW_MAX), "the timestamp lies in the future")?;
     claim(header.version == chain.config().protocol, "another protocol version")?;
-    let signed =
-        verify_signature(&chain.public_key(), header.hash, header.state_diff_commitment, &header.signature);
+    let signed = verify_signature(&chain.public_key(), header.hash, header.state_diff_commitment, &header.signature);
     claim(signed, "the signature is not the sequencer's")?;
 
     let base = chain.state_after(&parent);
@@ -123,9 +122,9 @@ fn to_executable(
     let bad = |error: starknet_api::StarknetApiError| Refused::Claim(error.to_string());
     let chain_id = &chain.config().chain_id;
     Ok(match &claimed.transaction {
-        Transaction::Invoke(tx) => {
-            Executable::Account(AccountTransaction::Invoke(ExecutableInvoke::create(tx.clone(), chain_id).map_err(bad)?))
-        }
+        Transaction::Invoke(tx) => Executable::Account(AccountTransaction::Invoke(
+            ExecutableInvoke::create(tx.clone(), chain_id).map_err(bad)?,
+        )),
         Transaction::DeployAccount(tx) => Executable::Account(AccountTransaction::DeployAccount(
             ExecutableDeploy::create(tx.clone(), chain_id).map_err(bad)?,
         )),
@@ -144,7 +143,9 @@ fn to_executable(
                 ExecutableDeclare::create(tx.clone(), class.class_info(), chain_id).map_err(bad)?,
             ))
         }
-        Transaction::Deploy(_) => return Err(Refused::Claim("a transaction of a kind this chain does not take".into())),
+        Transaction::Deploy(_) => {
+            return Err(Refused::Claim("a transaction of a kind this chain does not take".into()));
+        }
     })
 }
 

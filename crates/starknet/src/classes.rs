@@ -72,8 +72,13 @@ impl SierraClass {
     ///
     /// `bytecode_felts_max` bounds the CASM in felts; the public network has [`BYTECODE_FELTS_MAX`].
     pub fn compile(sierra: SierraContractClass, bytecode_felts_max: usize) -> Result<Self, ClassError> {
+        let casm = casm_of(&sierra, bytecode_felts_max)?;
+        Self::with_casm(sierra, casm)
+    }
+
+    /// Puts a class together with what it compiled to.
+    pub(crate) fn with_casm(sierra: SierraContractClass, casm: CasmContractClass) -> Result<Self, ClassError> {
         let sierra_version = sierra.get_sierra_version().map_err(|error| ClassError::Parse(error.to_string()))?;
-        let casm = compile(&sierra, bytecode_felts_max)?;
         Ok(Self {
             hash: sierra.calculate_class_hash(),
             compiled_hash_v1: casm.hash(&HashVersion::V1),
@@ -95,7 +100,12 @@ impl SierraClass {
     }
 }
 
-fn compile(sierra: &SierraContractClass, bytecode_felts_max: usize) -> Result<CasmContractClass, ClassError> {
+/// Compiles, without hashing.
+pub(crate) fn casm_of(
+    sierra: &SierraContractClass,
+    bytecode_felts_max: usize,
+) -> Result<CasmContractClass, ClassError> {
+    sierra.get_sierra_version().map_err(|error| ClassError::Parse(error.to_string()))?;
     let parse = |error: serde_json::Error| ClassError::Parse(error.to_string());
     // The compiler has its own type for the same JSON; the ABI plays no part in compiling.
     let bare = SierraContractClass { abi: String::new(), ..sierra.clone() };
@@ -122,7 +132,9 @@ impl DeclaredClass {
             return Err(ClassError::Parse("neither `sierra_program` nor `program` is there".into()));
         }
         // Some compilers write an empty list for no debug information, which is no part of the hash.
-        let plain = json.replace("\"debug_info\": []", "\"debug_info\": null").replace("\"debug_info\":[]", "\"debug_info\":null");
+        let plain = json
+            .replace("\"debug_info\": []", "\"debug_info\": null")
+            .replace("\"debug_info\":[]", "\"debug_info\":null");
         let legacy: LegacyContractClass = serde_json::from_str(&plain).map_err(parse)?;
         let hash = legacy.class_hash().map_err(|error| ClassError::Parse(error.to_string()))?;
         let hash = ClassHash(Felt::from_bytes_be(&hash.to_bytes_be()));
@@ -139,7 +151,8 @@ impl DeclaredClass {
 
     /// Makes it ready to run. Costs milliseconds: keep the result.
     pub fn runnable(&self) -> Result<RunnableCompiledClass, ClassError> {
-        let compile = |error: cairo_vm::types::errors::program_errors::ProgramError| ClassError::Compile(error.to_string());
+        let compile =
+            |error: cairo_vm::types::errors::program_errors::ProgramError| ClassError::Compile(error.to_string());
         match self {
             Self::Sierra(class) => {
                 let versioned = (class.casm.as_ref().clone(), class.sierra_version.clone());
@@ -256,7 +269,11 @@ impl ClassCache {
     }
 
     /// Keeps a class and makes room by dropping those unused longest.
-    pub(crate) fn put(&self, declared: Arc<DeclaredClass>, declared_in: BlockNumber) -> Result<Arc<CachedClass>, ClassError> {
+    pub(crate) fn put(
+        &self,
+        declared: Arc<DeclaredClass>,
+        declared_in: BlockNumber,
+    ) -> Result<Arc<CachedClass>, ClassError> {
         let hash = declared.hash();
         // The runnable form is about as large as the declared one.
         let weight = declared.weight() * 2;

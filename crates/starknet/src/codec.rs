@@ -538,9 +538,8 @@ impl<'a> Reader<'a> {
         let address_class = |from: &mut Self| Ok((from.address()?, ClassHash(from.felt()?)));
         let class_compiled = |from: &mut Self| Ok((ClassHash(from.felt()?), CompiledClassHash(from.felt()?)));
         Ok(StateDiff {
-            storage: self.map(|from| {
-                Ok((from.address()?, from.map(|from| Ok((StorageKey(from.key()?), from.felt()?)))?))
-            })?,
+            storage: self
+                .map(|from| Ok((from.address()?, from.map(|from| Ok((StorageKey(from.key()?), from.felt()?)))?)))?,
             deployed: self.map(address_class)?,
             replaced: self.map(address_class)?,
             nonces: self.map(|from| Ok((from.address()?, Nonce(from.felt()?))))?,

@@ -320,7 +320,12 @@ impl From<&StateDiff> for ThinStateDiff {
             storage_diffs: (diff.storage.iter())
                 .map(|(address, slots)| (*address, slots.iter().map(|(key, value)| (*key, *value)).collect()))
                 .collect(),
-            class_hash_to_compiled_class_hash: diff.declared.iter().chain(&diff.migrated).map(|(c, h)| (*c, *h)).collect(),
+            class_hash_to_compiled_class_hash: diff
+                .declared
+                .iter()
+                .chain(&diff.migrated)
+                .map(|(c, h)| (*c, *h))
+                .collect(),
             deprecated_declared_classes: diff.deprecated_declared.iter().copied().collect(),
             nonces: diff.nonces.iter().map(|(address, nonce)| (*address, *nonce)).collect(),
         }

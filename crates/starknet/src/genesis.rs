@@ -15,6 +15,7 @@ mod file;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
+use blockifier::context::{BlockContext, TransactionContext};
 use blockifier::execution::contract_class::RunnableCompiledClass;
 use blockifier::execution::entry_point::{
     CallEntryPoint, CallType, ConstructorContext, EntryPointExecutionContext, SierraGasRevertTracker,
@@ -24,7 +25,6 @@ use blockifier::state::cached_state::{CachedState, StateMaps};
 use blockifier::state::errors::StateError;
 use blockifier::state::state_api::{State, StateReader, StateResult};
 use blockifier::transaction::objects::{CurrentTransactionInfo, TransactionInfo};
-use blockifier::context::{BlockContext, TransactionContext};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 use starknet_api::abi::abi_utils::selector_from_name;
@@ -72,11 +72,7 @@ pub struct PredeployedAccount {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Origin {
     /// Accounts from a seed. The balance is text because the JSON of numbers ends at 64 bits.
-    Dev {
-        accounts: u16,
-        seed: u64,
-        balance: String,
-    },
+    Dev { accounts: u16, seed: u64, balance: String },
     /// A file, by the path given then.
     File(String),
 }
@@ -158,7 +154,13 @@ fn dev_account(index: u16, seed: u64, balance: u128) -> PredeployedAccount {
     let private_key = Felt::from_bytes_be(&bytes);
     let public_key = starknet_crypto::get_public_key(&private_key);
     let class_hash = ClassHash(OZ_ACCOUNT_HASH);
-    PredeployedAccount { address: account_address(class_hash, public_key), public_key, private_key, class_hash, balance }
+    PredeployedAccount {
+        address: account_address(class_hash, public_key),
+        public_key,
+        private_key,
+        class_hash,
+        balance,
+    }
 }
 
 /// Class hash of the bundled OpenZeppelin account 1.0.0.
@@ -272,8 +274,9 @@ fn carry_out(plan: Plan, rules: &Rules, origin: Origin) -> Result<Built, ChainEr
         deploy(&mut state, &context, rules, contract)?;
     }
     for (index, call) in plan.calls.iter().enumerate() {
-        run_call(&mut state, &context, rules, call)
-            .map_err(|error| ChainError::Genesis(format!("function_calls[{index}] of {:#x}: {error}", call.contract.0.key())))?;
+        run_call(&mut state, &context, rules, call).map_err(|error| {
+            ChainError::Genesis(format!("function_calls[{index}] of {:#x}: {error}", call.contract.0.key()))
+        })?;
     }
     file::run_transactions(&mut state, &context, &plan.transactions)?;
     file::set_balances(&mut state, &plan.balances)?;
@@ -382,11 +385,8 @@ fn diff_of(maps: StateMaps, classes: &[Arc<DeclaredClass>], protocol: StarknetVe
     for class in classes {
         match class.as_ref() {
             DeclaredClass::Sierra(class) => {
-                let compiled = if protocol >= StarknetVersion::V0_14_1 {
-                    class.compiled_hash_v2
-                } else {
-                    class.compiled_hash_v1
-                };
+                let compiled =
+                    if protocol >= StarknetVersion::V0_14_1 { class.compiled_hash_v2 } else { class.compiled_hash_v1 };
                 diff.declared.insert(class.hash, compiled);
             }
             DeclaredClass::Cairo0(class) => {

@@ -139,7 +139,7 @@ impl PreConfirmed {
 
     /// Hash of the block it stands on.
     pub fn parent_hash(&self) -> BlockHash {
-        self.open.parent.hash
+        self.parent().hash
     }
 
     /// Transactions so far.
@@ -203,7 +203,11 @@ impl PreConfirmed {
         }
         for (class, compiled) in written.compiled.all_at(self.len) {
             let of_block = written.declared.get(class).is_some_and(|(version, _)| *version <= self.len);
-            if of_block { diff.declared.insert(*class, compiled) } else { diff.migrated.insert(*class, compiled) };
+            if of_block {
+                diff.declared.insert(*class, compiled)
+            } else {
+                diff.migrated.insert(*class, compiled)
+            };
         }
         Ok(diff)
     }
@@ -233,8 +237,13 @@ impl PreConfirmed {
     /// Classes declared so far, in order of their hashes.
     pub(crate) fn declared(&self) -> Vec<Arc<CachedClass>> {
         let written = self.open.written.read();
-        let mut classes: Vec<_> =
-            written.declared.values().filter(|(version, _)| *version <= self.len).map(|(_, class)| class).cloned().collect();
+        let mut classes: Vec<_> = written
+            .declared
+            .values()
+            .filter(|(version, _)| *version <= self.len)
+            .map(|(_, class)| class)
+            .cloned()
+            .collect();
         classes.sort_by_key(|class| class.declared.hash());
         classes
     }

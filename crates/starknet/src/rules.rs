@@ -5,10 +5,10 @@ use std::num::NonZeroU64;
 use blockifier::blockifier_versioned_constants::VersionedConstants;
 use blockifier::bouncer::{BouncerConfig, BouncerWeights, BuiltinInstanceLimits};
 use blockifier::context::{BlockContext, ChainInfo, FeeTokenAddresses};
-use starknet_api::versioned_constants_logic::VersionedConstantsTrait;
 use starknet_api::block::{BlockInfo, BlockNumber, BlockTimestamp, GasPriceVector, GasPrices};
 use starknet_api::execution_resources::GasAmount;
 use starknet_api::fee_token_defaults::{ETH_FEE_CONTRACT_ADDRESS, STRK_FEE_CONTRACT_ADDRESS};
+use starknet_api::versioned_constants_logic::VersionedConstantsTrait;
 
 use crate::chain::ChainError;
 use crate::config::{BouncerProfile, ChainConfig};

@@ -294,12 +294,7 @@ impl StateTables {
     }
 
     /// Writes a block and all that follows from it, in one batch, and moves the caches on.
-    pub(crate) fn apply(
-        &self,
-        body: &Body,
-        changes: &TrieChanges,
-        position: Position,
-    ) -> Result<(), ChainError> {
+    pub(crate) fn apply(&self, body: &Body, changes: &TrieChanges, position: Position) -> Result<(), ChainError> {
         let number = body.header.number;
         let mut batch = self.tables.batch();
         self.write_state(&mut batch, body, changes);
@@ -332,7 +327,11 @@ impl StateTables {
         for class in &body.classes {
             let mut to = Writer::default();
             to.class(class);
-            batch.put(&self.classes, class.hash().0.to_bytes_be(), [&number.0.to_be_bytes()[..], &to.finish()].concat());
+            batch.put(
+                &self.classes,
+                class.hash().0.to_bytes_be(),
+                [&number.0.to_be_bytes()[..], &to.finish()].concat(),
+            );
         }
         for (class, compiled) in body.state_diff.declared.iter().chain(&body.state_diff.migrated) {
             batch.put(&self.compiled, versioned(&class.0.to_bytes_be(), number), compiled.0.to_bytes_be());
@@ -438,7 +437,9 @@ fn number(bytes: &[u8]) -> Result<u64, ChainError> {
 }
 
 fn damaged(what: &str) -> ChainError {
-    ChainError::Storage(format!("{what} in the tables is damaged: delete the tables folder, it is rebuilt from the log"))
+    ChainError::Storage(format!(
+        "{what} in the tables is damaged: delete the tables folder, it is rebuilt from the log"
+    ))
 }
 
 impl From<TablesError> for ChainError {

@@ -26,8 +26,8 @@ use blockifier::state::cached_state::CachedState;
 use blockifier::state::state_api::{State, StateReader};
 use blockifier::transaction::account_transaction::{AccountTransaction, ExecutionFlags};
 use blockifier::transaction::transactions::ExecutableTransaction;
-use serde::de::{self, Deserializer, MapAccess, Visitor};
 use serde::Deserialize;
+use serde::de::{self, Deserializer, MapAccess, Visitor};
 use starknet_api::abi::abi_utils::{get_fee_token_var_address, get_storage_var_address};
 use starknet_api::core::{
     ClassHash, ContractAddress, EntryPointSelector, Nonce, PatriciaKey, calculate_contract_address,
@@ -299,9 +299,8 @@ impl Reading<'_> {
             })?,
             None => {
                 let path = self.find(name).ok_or_else(|| {
-                    let reason = format!(
-                        "class file {name:?} is neither in the working directory nor beside the genesis file"
-                    );
+                    let reason =
+                        format!("class file {name:?} is neither in the working directory nor beside the genesis file");
                     self.error(key, &reason)
                 })?;
                 let text = read_text(&path)
@@ -418,9 +417,8 @@ impl Reading<'_> {
         for (at, slots) in storage.0 {
             let owner = address_in("storage", at)?;
             for (slot, value) in slots.0 {
-                let key = PatriciaKey::try_from(slot.0).map_err(|error| {
-                    self.error(&format!("storage.{:#x}.{:#x}", at.0, slot.0), &error.to_string())
-                })?;
+                let key = PatriciaKey::try_from(slot.0)
+                    .map_err(|error| self.error(&format!("storage.{:#x}.{:#x}", at.0, slot.0), &error.to_string()))?;
                 plan.storage.push((owner, StorageKey(key), value.0));
             }
         }
@@ -594,7 +592,9 @@ impl<'de> Deserialize<'de> for Number {
             other => other.to_string(),
         };
         parse_number(&text).map(Number).ok_or_else(|| {
-            de::Error::custom(format!("{value} is not a number below the field's prime, as \"0x…\", decimal text or integer"))
+            de::Error::custom(format!(
+                "{value} is not a number below the field's prime, as \"0x…\", decimal text or integer"
+            ))
         })
     }
 }

@@ -3,10 +3,10 @@
 use std::time::{Duration, Instant};
 
 use node::{Backend, Sealed, conformance};
+use starknet::At;
 use starknet::chain::Notice;
 use starknet::config::BouncerProfile;
 use starknet::events::{EventCursor, EventFilter};
-use starknet::At;
 use starknet_api::block::BlockNumber;
 use starknet_api::fee_token_defaults::STRK_FEE_CONTRACT_ADDRESS;
 use starknet_types_core::felt::Felt;
@@ -76,15 +76,17 @@ fn a_full_block_closes_and_the_rest_goes_into_the_next() {
     let mut world = World::open(folder.path(), config);
     let account = world.chain.accounts()[0].clone();
     // More calls than 5000 events allow: each multicall emits 40 transfers.
-    let count = 300u64;
+    let count = 140u64;
     let calls: Vec<_> = (0..count).map(|nonce| many_transfers(&world, &account, nonce, 40)).collect();
     let hashes: Vec<_> = calls.iter().map(|tx| tx.tx_hash()).collect();
     world.queue.push(calls);
     let mut included = Vec::new();
     while included.len() < count as usize {
         let build = world.open_block();
-        let until = Instant::now() + Duration::from_secs(2);
-        while world.queue.waiting() > 0 && Instant::now() < until {
+        let until = Instant::now() + Duration::from_secs(60);
+        let opened = Instant::now();
+        let may_close = |world: &World| opened.elapsed().as_secs() > 2 && !world.chain.pre_confirmed().is_empty();
+        while world.queue.waiting() > 0 && !may_close(&world) && Instant::now() < until {
             std::thread::sleep(Duration::from_millis(2));
         }
         let started = Instant::now();
@@ -171,7 +173,9 @@ fn the_open_block_shows_each_transaction_as_it_executes() {
     let payload = world.seal(build);
     let block = world.decide(&payload);
     // The alias contract is written when the block closes; all else was shown before.
-    shown.storage.extend(block.state_diff.storage.iter().filter(|(at, _)| **at == address(Felt::TWO)).map(|(a, s)| (*a, s.clone())));
+    shown.storage.extend(
+        block.state_diff.storage.iter().filter(|(at, _)| **at == address(Felt::TWO)).map(|(a, s)| (*a, s.clone())),
+    );
     assert_eq!(shown, *block.state_diff);
     assert_eq!(events.len() as u64, block.header.event_count);
 }

@@ -2,7 +2,16 @@
 
 use std::time::Instant;
 
-use crate::kit::{World, config, transfer};
+use starknet_types_core::felt::Felt;
+
+use crate::kit::{World, address, config, transfer};
+
+/// CPU time of this process so far, in milliseconds: user and system (fields 14 and 15 of `proc(5)` stat, in ticks of 10 ms).
+fn cpu_ms() -> f64 {
+    let stat = std::fs::read_to_string("/proc/self/stat").unwrap();
+    let fields: Vec<&str> = stat.rsplit(')').next().unwrap().split_whitespace().collect();
+    (fields[11].parse::<f64>().unwrap() + fields[12].parse::<f64>().unwrap()) * 10.0
+}
 
 #[test]
 #[ignore = "prints figures"]
@@ -22,17 +31,18 @@ fn measure_transfers_and_closing() {
         println!("empty block: seal {sealed:?}, seal to head {:?}", started.elapsed());
     }
     for round in 0..4u64 {
+        // To fresh recipients, so that transfers of different senders do not touch the same balance.
+        let recipient = |step: u64, i: usize| address(Felt::from(1_000_000 * (round * 3 + step + 1) + i as u64));
         let transfers: Vec<_> = (0..3u64)
             .flat_map(|step| {
-                let (world, keys) = (&world, &keys);
-                keys.iter().enumerate().map(move |(i, from)| {
-                    transfer(&world.chain, from, round * 3 + step, keys[(i + 1 + step as usize) % keys.len()].address, 1)
-                })
+                let (world, keys, recipient) = (&world, &keys, &recipient);
+                let send = move |(i, from)| transfer(&world.chain, from, round * 3 + step, recipient(step, i), 1);
+                keys.iter().enumerate().map(send)
             })
             .collect();
         let count = transfers.len();
         let build = world.open_block();
-        let started = Instant::now();
+        let (started, cpu) = (Instant::now(), cpu_ms());
         world.queue.push(transfers);
         world.queue.wait_until_drained();
         let executed = started.elapsed();
@@ -41,12 +51,19 @@ fn measure_transfers_and_closing() {
         let sealed = closing.elapsed();
         world.decide(&payload);
         println!(
-            "{count} transfers: {:.0}/s, executed in {executed:?}, seal {sealed:?}, persist to head {:?}, body {} bytes",
+            "{count} transfers: {:.0}/s ({:.1} ms of CPU each with closing), executed in {executed:?}, seal {sealed:?}, persist to head {:?}, body {} bytes",
             count as f64 / executed.as_secs_f64(),
+            (cpu_ms() - cpu) / count as f64,
             closing.elapsed() - sealed,
             payload.body.len()
         );
     }
+    world.open_block();
+    world.queue.push([transfer(&world.chain, &keys[0], 12, keys[1].address, 1)]);
+    world.queue.wait_until_drained();
+    let (cpu, wait) = (cpu_ms(), std::time::Duration::from_secs(3));
+    std::thread::sleep(wait);
+    println!("idle with an open block: {:.2} % of a core", (cpu_ms() - cpu) / wait.as_millis() as f64 * 100.0);
     drop(world);
     let started = Instant::now();
     let _world = World::open(folder.path(), config(accounts));
