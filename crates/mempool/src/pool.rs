@@ -230,6 +230,15 @@ impl<T: Pooled> Mempool<T> {
         account.waiting(nonce).or_else(|| account.flying(nonce)).map(|entry| &entry.transaction)
     }
 
+    /// It is in flight although the nonce before it is neither used nor in flight any more: it cannot be executed now, and
+    /// that is not its own fault.
+    pub fn is_orphan(&self, hash: T::Hash) -> bool {
+        let Some(&(sender, nonce)) = self.places.get(&hash) else { return false };
+        let Some(account) = self.accounts.get(&sender) else { return false };
+        let predecessor = nonce.checked_sub(1).and_then(|nonce| account.flying(nonce));
+        account.flying(nonce).is_some() && account.next() < nonce && predecessor.is_none()
+    }
+
     /// The first nonce of the account that neither the chain nor the pool has, as far as the pool knows the account.
     pub fn next_nonce(&self, sender: T::Sender) -> Option<u64> {
         self.accounts.get(&sender).map(Account::missing)

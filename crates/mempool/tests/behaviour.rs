@@ -199,7 +199,9 @@ fn a_rejected_one_leaves_a_gap_that_another_may_close() {
     let mut pool = pool();
     fill(&mut pool, [tx(1, 0, 1), tx(1, 1, 1)]);
     pool.take(2);
+    assert!(!pool.is_orphan(tx(1, 1, 1).hash()));
     assert_eq!(pool.rejected(tx(1, 0, 1).hash()), Some(tx(1, 0, 1)));
+    assert!(pool.is_orphan(tx(1, 1, 1).hash()));
     pool.returned([tx(1, 1, 1).hash()]);
     assert_eq!(taken(&mut pool), []);
     fill(&mut pool, [tx(1, 0, 2)]);
