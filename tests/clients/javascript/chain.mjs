@@ -3,6 +3,7 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 
+import './websocket.mjs';
 import { Account, CallData, RpcProvider, cairo } from 'starknet';
 
 /** What the harness says: endpoints, funded accounts, and the folder with contract classes. */

@@ -11,6 +11,7 @@ const { contract, casm } = contractClass('hello_starknet__hello_starknet');
 const classHash = hash.computeContractClassHash(contract);
 
 assert.equal(await provider.isClassDeclared({ classHash }), false);
+const { resourceBounds } = await user.estimateDeclareFee({ contract, casm }, { tip: 0n });
 const declared = await user.declare({ contract, casm });
 assert.ok(same(declared.class_hash, classHash), 'the chain and starknet.js agree on the class hash');
 assert.equal((await landed(declared.transaction_hash)).execution_status, 'SUCCEEDED');
@@ -22,8 +23,9 @@ assert.deepEqual(served.entry_points_by_type, contract.entry_points_by_type);
 const compiled = await provider.getCompiledCasm(classHash);
 assert.equal(compiled.bytecode.length, casm.bytecode.length);
 
-// A second declaration is refused with the code of the specification.
-await assert.rejects(user.declare({ contract, casm }), (error) => error.code === 51);
+// A second declaration is refused with the codes of the specification: when it is estimated, and when it is sent.
+await assert.rejects(user.declare({ contract, casm }), (error) => error.code === 41);
+await assert.rejects(user.declare({ contract, casm }, { resourceBounds, tip: 0n }), (error) => error.code === 51);
 
 const deployed = await user.deployContract({ classHash, constructorCalldata: [] }, { retryInterval: 50 });
 const address = deployed.contract_address;
@@ -42,4 +44,5 @@ const receipt = await send(user, increase(42));
 assert.equal(receipt.execution_status, 'SUCCEEDED');
 assert.equal(await balance('latest'), 42n);
 assert.equal(await balance(receipt.block_number - 1), 0n);
-assert.ok(same(await provider.getStorageAt(address, selector.starknetKeccak('balance'), 'latest'), 42));
+const stored = await provider.getStorageAt(address, selector.starknetKeccak('balance'), 'latest');
+assert.ok(same(stored.value, 42));
