@@ -273,7 +273,12 @@ fn create_folder(path: &Path) -> Result<(), OpenError> {
         .recursive(true)
         .mode(FOLDER_MODE)
         .create(path)
-        .map_err(|source| sort_io(path, source, Doing::Creating))
+        .map_err(|source| sort_io(path, source, Doing::Creating))?;
+    // Its name is to survive a power loss. A parent that may not be read keeps us from that, not from going on.
+    if let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
+        let _ = File::open(parent).and_then(|parent| parent.sync_all());
+    }
+    Ok(())
 }
 
 fn list_folder(path: &Path) -> Result<Vec<String>, OpenError> {

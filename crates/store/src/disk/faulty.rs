@@ -123,11 +123,18 @@ impl FaultyDisk {
         }
     }
 
-    /// The disk as the next process finds it after this one was killed: everything written is there.
+    /// The disk as the next process finds it after this one was killed: everything written is there to read, and what was not synced
+    /// may yet be lost with the power. Nothing fails on it any more.
     #[must_use]
     pub fn after_kill(&self) -> Self {
         let state = self.0.lock();
-        Self::of(state.files.iter().map(|file| file.current.clone()).collect(), state.names.clone())
+        Self(Arc::new(Mutex::new(State {
+            files: state.files.clone(),
+            names: state.names.clone(),
+            durable_names: state.durable_names.clone(),
+            pending_names: state.pending_names.clone(),
+            ..State::default()
+        })))
     }
 
     /// The disk as it may be found after a power loss. `seed` chooses one of the possibilities; `sector` is 512 or 4096.

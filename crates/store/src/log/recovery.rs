@@ -35,15 +35,16 @@ struct Found {
 
 pub(super) fn recover(disk: &dyn Disk, folder: &Path, options: &LogOptions) -> Result<Recovered, LogError> {
     let mut found = find(disk, folder)?;
-    let removed = drop_unfinished(disk, &mut found)? | drop_superseded(disk, &mut found)?;
-    if removed {
-        disk.sync_folder(folder).map_err(|error| LogError::io(folder, error))?;
-    }
+    drop_unfinished(disk, &mut found)?;
+    drop_superseded(disk, folder, &mut found)?;
     if found.is_empty() {
         return create(disk, folder);
     }
     let (segments, headers) = linked(found)?;
-    verify(segments, &headers, options)
+    let recovered = verify(segments, &headers, options)?;
+    // A name that the killed process gave may not be durable yet, and records go there from now on.
+    disk.sync_folder(folder).map_err(|error| LogError::io(folder, error))?;
+    Ok(recovered)
 }
 
 /// All segment files with their headers, by base.
@@ -76,25 +77,28 @@ fn find(disk: &dyn Disk, folder: &Path) -> Result<BTreeMap<u64, Found>, LogError
 
 /// The header is durable before the first record is written: a last file with a bad header and no more than a header's length
 /// is one whose creation the crash cut off.
-fn drop_unfinished(disk: &dyn Disk, found: &mut BTreeMap<u64, Found>) -> Result<bool, LogError> {
+fn drop_unfinished(disk: &dyn Disk, found: &mut BTreeMap<u64, Found>) -> Result<(), LogError> {
     let unfinished =
         found.last_entry().filter(|last| last.get().header.is_err() && last.get().len <= SEGMENT_HEADER as u64);
-    let Some(last) = unfinished else { return Ok(false) };
+    let Some(last) = unfinished else { return Ok(()) };
     let segment = last.remove();
-    disk.remove(&segment.path).map_err(|error| LogError::io(&segment.path, error))?;
-    Ok(true)
+    disk.remove(&segment.path).map_err(|error| LogError::io(&segment.path, error))
 }
 
 /// A compaction writes the whole log anew into one segment, gives it its name and then removes the others.
-fn drop_superseded(disk: &dyn Disk, found: &mut BTreeMap<u64, Found>) -> Result<bool, LogError> {
+fn drop_superseded(disk: &dyn Disk, folder: &Path, found: &mut BTreeMap<u64, Found>) -> Result<(), LogError> {
     let origin = found.iter().rev().find(|(_, s)| s.header.is_ok_and(|header| header.origin));
-    let Some((&origin, _)) = origin else { return Ok(false) };
+    let Some((&origin, _)) = origin else { return Ok(()) };
     let kept = found.split_off(&origin);
     let superseded = std::mem::replace(found, kept);
+    if !superseded.is_empty() {
+        // The new name first, then the end of the old ones.
+        disk.sync_folder(folder).map_err(|error| LogError::io(folder, error))?;
+    }
     for segment in superseded.values() {
         disk.remove(&segment.path).map_err(|error| LogError::io(&segment.path, error))?;
     }
-    Ok(!superseded.is_empty())
+    Ok(())
 }
 
 /// Checks that the segments follow each other without a gap, from the one at which the log begins.
@@ -249,6 +253,10 @@ fn proven_behind(segment: &Segment, offset: u64, salt: u64) -> io::Result<bool> 
 fn create(disk: &dyn Disk, folder: &Path) -> Result<Recovered, LogError> {
     let header = SegmentHeader { origin: true, salt: new_salt(), base: 0, chain: [0; 32] };
     let segment = create_segment(disk, folder, &header)?;
+    // The folder may be as new as the log.
+    if let Some(parent) = folder.parent().filter(|parent| !parent.as_os_str().is_empty()) {
+        disk.sync_folder(parent).map_err(|error| LogError::io(parent, error))?;
+    }
     Ok(Recovered {
         segments: BTreeMap::from([(0, Arc::clone(&segment))]),
         last: segment,
