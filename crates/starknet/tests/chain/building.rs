@@ -86,7 +86,7 @@ fn a_full_block_closes_and_the_rest_goes_into_the_next() {
         let until = Instant::now() + Duration::from_secs(60);
         let opened = Instant::now();
         let may_close = |world: &World| opened.elapsed().as_secs() > 2 && !world.chain.pre_confirmed().is_empty();
-        while world.queue.waiting() > 0 && !may_close(&world) && Instant::now() < until {
+        while !world.queue.is_drained() && !may_close(&world) && Instant::now() < until {
             std::thread::sleep(Duration::from_millis(2));
         }
         let started = Instant::now();

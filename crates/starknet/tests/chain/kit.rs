@@ -164,15 +164,16 @@ impl Queue {
         self.waiting.lock().len()
     }
 
+    /// Whether nothing waits and nothing is in flight.
+    pub(crate) fn is_drained(&self) -> bool {
+        let waiting = self.waiting.lock();
+        let log = self.log.lock();
+        waiting.is_empty() && log.taken == log.executed.len() + log.rejected.len() + log.returned
+    }
+
     pub(crate) fn wait_until_drained(&self) {
         let until = Instant::now() + Duration::from_secs(120);
-        loop {
-            let waiting = self.waiting.lock().len();
-            let log = self.log.lock();
-            if waiting == 0 && log.taken == log.executed.len() + log.rejected.len() + log.returned {
-                return;
-            }
-            drop(log);
+        while !self.is_drained() {
             assert!(Instant::now() < until, "the queue is not worked off");
             std::thread::sleep(Duration::from_millis(1));
         }
