@@ -78,7 +78,7 @@ impl Account {
 }
 
 /// Hash of a v3 invoke transaction with [`BOUNDS`], no tip, L1 data availability (SNIP-8).
-fn invoke_hash(sender: Felt, chain_id: Felt, nonce: u64, calldata: &[Felt]) -> Felt {
+pub(crate) fn invoke_hash(sender: Felt, chain_id: Felt, nonce: u64, calldata: &[Felt]) -> Felt {
     let mut fees = vec![Felt::ZERO];
     fees.extend(BOUNDS.iter().map(|(_, name, amount, price)| {
         let name = Felt::from_bytes_be_slice(name);

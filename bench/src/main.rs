@@ -83,7 +83,7 @@ async fn load_running(options: LoadOptions) -> anyhow::Result<()> {
     };
     let pace = options.rate.map_or(load::Pace::Closed, load::Pace::PerSecond);
     let shape = options.shape;
-    let outcome = load::run(&endpoint, &accounts, pace, &shape).await?;
+    let outcome = load::run(&endpoint, &accounts, pace, &shape, options.pid).await?;
     let mut table = report::Table::new(&["measure", "value"]);
     report::outcome_rows(&mut table, &[&outcome]);
     if let Some(pid) = options.pid {

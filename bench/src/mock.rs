@@ -4,10 +4,11 @@
 use std::sync::{Arc, Mutex};
 
 use serde_json::{Value, json};
+use starknet_types_core::felt::Felt;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 
-use crate::account::{Account, hex};
+use crate::account::{Account, hex, invoke_hash};
 use crate::endpoint::Endpoint;
 
 /// Questions about the head for each block.
@@ -101,16 +102,14 @@ impl Chain {
         json!({"jsonrpc": "2.0", "id": 1, "result": result})
     }
 
-    /// The hash that the sender computed: signed again, for the mock knows everyone's key.
+    /// The hash of a transaction.
     fn hash(&self, transaction: &Value) -> Value {
+        let felts = |value: &Value| serde_json::from_value(value.clone()).expect("the load generator sends felts");
         let felt = |value: &Value| serde_json::from_value(value.clone()).expect("the load generator sends felts");
-        let account = accounts()
-            .into_iter()
-            .find(|account| account.address == felt(&transaction["sender_address"]))
-            .expect("one of ours");
         let nonce = u64::try_from(felt(&transaction["nonce"])).expect("a small number");
-        let chain_id = starknet_types_core::felt::Felt::from_bytes_be_slice(b"SN_SEPOLIA");
-        json!(hex(&account.transfer(chain_id, nonce, felt(&transaction["calldata"][4])).hash))
+        let calldata: Vec<Felt> = felts(&transaction["calldata"]);
+        let chain_id = Felt::from_bytes_be_slice(b"SN_SEPOLIA");
+        json!(hex(&invoke_hash(felt(&transaction["sender_address"]), chain_id, nonce, &calldata)))
     }
 }
 

@@ -67,6 +67,7 @@ pub(crate) fn outcome_rows(table: &mut Table, outcomes: &[&Outcome]) {
     row("to the RPC's answer p50 / p90 / p99", &|outcome| percentiles(&outcome.answered));
     row("to PRE_CONFIRMED p50 / p90 / p99", &|outcome| percentiles(&outcome.pre_confirmed));
     row("to ACCEPTED_ON_L2 p50 / p90 / p99", &|outcome| percentiles(&outcome.accepted));
+    row("processors used", &|outcome| outcome.processors.map_or_else(String::new, |used| format!("{used:.2}")));
     row("watched by", &|outcome| match outcome.watched_by {
         Method::Subscription => "subscription".to_owned(),
         Method::Polling => "polling".to_owned(),

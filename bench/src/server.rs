@@ -100,7 +100,7 @@ impl Server {
         lines.lines().rev().take(5).collect::<Vec<_>>().into_iter().rev().collect::<Vec<_>>().join(" | ")
     }
 
-    fn pid(&self) -> anyhow::Result<u32> {
+    pub(crate) fn pid(&self) -> anyhow::Result<u32> {
         self.child.id().context("the server has ended")
     }
 
@@ -112,16 +112,6 @@ impl Server {
     /// Most bytes of memory it ever held.
     pub(crate) fn peak_memory(&self) -> anyhow::Result<u64> {
         peak_memory(self.pid()?)
-    }
-
-    /// Processor time it took so far.
-    pub(crate) fn processor_time(&self) -> anyhow::Result<Duration> {
-        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.pid()?))?;
-        // After the name in brackets: state is field 3, user and system time are 14 and 15, in hundredths of a second.
-        let fields: Vec<&str> =
-            stat.rsplit(')').next().context("an unusual /proc/…/stat")?.split_whitespace().collect();
-        let ticks = |field: usize| fields.get(field - 3).and_then(|text| text.parse::<u64>().ok()).unwrap_or(0);
-        Ok(Duration::from_millis(10 * (ticks(14) + ticks(15))))
     }
 
     /// Asks it to end and waits; kills it when it does not.
@@ -139,6 +129,15 @@ impl Server {
 /// Most bytes of memory a process ever held.
 pub(crate) fn peak_memory(pid: u32) -> anyhow::Result<u64> {
     memory(pid, "VmHWM:")
+}
+
+/// Processor time that a process took so far.
+pub(crate) fn processor_time(pid: u32) -> anyhow::Result<Duration> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).context("the server has ended")?;
+    // After the name in brackets: state is field 3, user and system time are 14 and 15, in hundredths of a second.
+    let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
+    let ticks = |field: usize| fields.get(field - 3).and_then(|text| text.parse::<u64>().ok()).unwrap_or(0);
+    Ok(Duration::from_millis(10 * (ticks(14) + ticks(15))))
 }
 
 fn memory(pid: u32, line: &str) -> anyhow::Result<u64> {

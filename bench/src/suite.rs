@@ -48,8 +48,6 @@ struct Measured {
     peak: Outcome,
     half: Outcome,
     memory_peak: u64,
-    /// Parts of the machine's processors that the server took at its peak.
-    processors: f64,
 }
 
 /// What a chain without work takes.
@@ -89,25 +87,24 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<()> {
 async fn measure(name: &'static str, server: Server, options: &Options) -> anyhow::Result<Measured> {
     let accounts: &[Account] = &server.accounts;
     eprintln!("{name}: closed loop for {} s …", options.shape.warm_up + options.shape.seconds);
-    let before = server.processor_time()?;
-    let started = std::time::Instant::now();
-    let peak = load::run(&server.endpoint, accounts, Pace::Closed, &options.shape).await?;
+    let pid = Some(server.pid()?);
+    let peak = load::run(&server.endpoint, accounts, Pace::Closed, &options.shape, pid).await?;
     let peak = load::checked(peak, name)?;
-    let processors = (server.processor_time()? - before).as_secs_f64() / started.elapsed().as_secs_f64();
     let rate = peak.included_per_second * options.part;
     eprintln!("{name}: {:.0}/s; now {rate:.0}/s …", peak.included_per_second);
-    let half = load::run(&server.endpoint, accounts, Pace::PerSecond(rate), &options.shape).await?;
+    let half = load::run(&server.endpoint, accounts, Pace::PerSecond(rate), &options.shape, pid).await?;
     let half = load::checked(half, name)?;
     let memory_peak = server.peak_memory()?;
     server.stop().await.with_context(|| format!("stopping {name}"))?;
-    Ok(Measured { name, peak, half, memory_peak, processors })
+    Ok(Measured { name, peak, half, memory_peak })
 }
 
 async fn idle(server: Server) -> anyhow::Result<Idle> {
     tokio::time::sleep(Duration::from_secs(2)).await;
-    let (first, before) = (close_times(&server).await, server.processor_time()?);
+    let pid = server.pid()?;
+    let (first, before) = (close_times(&server).await, server::processor_time(pid)?);
     tokio::time::sleep(IDLE).await;
-    let (last, after) = (close_times(&server).await, server.processor_time()?);
+    let (last, after) = (close_times(&server).await, server::processor_time(pid)?);
     let close = first.zip(last).filter(|(first, last)| last.0 > first.0).map(|(first, last)| Close {
         blocks: last.0 - first.0,
         mean_ms: (last.1 - first.1) * 1000.0 / (last.0 - first.0) as f64,
@@ -149,9 +146,6 @@ fn print(options: &Options, ceiling: Option<ceiling::Ceiling>, idle: &Idle, meas
     report::outcome_rows(&mut table, &outcomes);
     let mut row = vec!["peak memory".to_owned()];
     row.extend(measured.iter().flat_map(|chain| [report::megabytes(chain.memory_peak), String::new()]));
-    table.row(&row);
-    let mut row = vec!["processors in use".to_owned()];
-    row.extend(measured.iter().flat_map(|chain| [format!("{:.2}", chain.processors), String::new()]));
     table.row(&row);
     println!("{table}");
 
