@@ -21,6 +21,7 @@ use starknet_api::data_availability::DataAvailabilityMode;
 use starknet_api::executable_transaction::{
     AccountTransaction, DeclareTransaction, DeployAccountTransaction, InvokeTransaction, Transaction,
 };
+use starknet_api::fee_token_defaults::STRK_FEE_CONTRACT_ADDRESS;
 use starknet_api::rpc_transaction::{
     RpcDeclareTransaction, RpcDeployAccountTransaction, RpcInvokeTransaction, RpcTransaction,
 };
@@ -252,13 +253,10 @@ impl Gateway {
             let validated =
                 StatefulValidator::create(CachedState::new(state), context).perform_validations(transaction);
             drop(turn);
-            validated
+            validated.map_err(Refused::from)
         });
-        match validated.await {
-            Some(Ok(())) => Ok(()),
-            Some(Err(error)) => Err(Refused::from(error)),
-            None => Err(Refused::Unexpected("the validation ended without a result".to_owned())),
-        }
+        let validated = validated.await;
+        validated.unwrap_or_else(|| Err(Refused::Unexpected("the validation ended without a result".to_owned())))
     }
 }
 
@@ -397,13 +395,13 @@ fn check_fee(state: &StateView, sender: ContractAddress, transaction: &RpcTransa
     }
     let tip: Tip = *transaction.tip();
     let most: Fee = ValidResourceBounds::AllResources(*bounds).max_possible_fee(tip);
-    let context = state.context();
-    let token = context.chain_info().fee_token_address(&FeeType::Strk);
-    let balance = balance(state, token, sender)?;
-    if balance.is_some_and(|balance| balance < most.0) {
-        return Err(Refused::InsufficientBalance { most: most.0, balance: balance.unwrap_or_default() });
+    match balance(state, *STRK_FEE_CONTRACT_ADDRESS, sender)? {
+        Some(balance) if balance < most.0 => Err(Refused::InsufficientBalance(format!(
+            "the sender has {balance:#x} FRI, the highest possible fee is {:#x} FRI",
+            most.0
+        ))),
+        _ => Ok(()),
     }
-    Ok(())
 }
 
 /// A balance in the fee token; `None` when it is more than any fee.

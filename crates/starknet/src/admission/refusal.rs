@@ -22,13 +22,8 @@ pub enum Refused {
     #[error("insufficient resources: {0}")]
     InsufficientResources(String),
     /// The sender does not have what it offers.
-    #[error("the balance of {balance:#x} does not cover the highest possible fee of {most:#x}")]
-    InsufficientBalance {
-        /// Sum of all bounds, in FRI.
-        most: u128,
-        /// What the sender has, in FRI.
-        balance: u128,
-    },
+    #[error("insufficient balance: {0}")]
+    InsufficientBalance(String),
     /// The account refuses the transaction, or it has a form that none accepts.
     #[error("validation failed: {0}")]
     ValidationFailure(String),
@@ -107,7 +102,7 @@ fn fee(error: &TransactionFeeError) -> Refused {
         // The balance was compared before; between then and now somebody spent it.
         TransactionFeeError::ResourcesBoundsExceedBalance { .. }
         | TransactionFeeError::GasBoundsExceedBalance { .. }
-        | TransactionFeeError::MaxFeeExceedsBalance { .. } => Refused::InsufficientBalance { most: 0, balance: 0 },
+        | TransactionFeeError::MaxFeeExceedsBalance { .. } => Refused::InsufficientBalance(error.to_string()),
         _ => Refused::Unexpected(error.to_string()),
     }
 }

@@ -61,8 +61,6 @@ impl std::error::Error for RpcError {}
 /// An error that the specification defines (`components.errors` of its documents).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Spec {
-    /// Its name in the documents.
-    pub(crate) name: &'static str,
     pub(crate) code: i64,
     pub(crate) message: &'static str,
 }
@@ -82,14 +80,12 @@ impl From<Spec> for RpcError {
 
 macro_rules! spec_errors {
     ($($name:ident = $code:literal $message:literal;)*) => {
-        $(pub(crate) const $name: Spec = Spec { name: stringify!($name), code: $code, message: $message };)*
-        /// Every error of the specification.
-        pub(crate) const SPEC_ERRORS: &[Spec] = &[$($name),*];
+        $(pub(crate) const $name: Spec = Spec { code: $code, message: $message };)*
     };
 }
 
+// Those that a node on a chain of its own can give: it always has a block, and forwards nothing to anyone.
 spec_errors! {
-    FAILED_TO_RECEIVE_TXN = 1 "Failed to write transaction";
     NO_TRACE_AVAILABLE = 10 "No trace available for transaction";
     CONTRACT_NOT_FOUND = 20 "Contract not found";
     ENTRYPOINT_NOT_FOUND = 21 "Requested entry point does not exist in the contract";
@@ -98,7 +94,6 @@ spec_errors! {
     CLASS_HASH_NOT_FOUND = 28 "Class hash not found";
     TXN_HASH_NOT_FOUND = 29 "Transaction hash not found";
     PAGE_SIZE_TOO_BIG = 31 "Requested page size is too big";
-    NO_BLOCKS = 32 "There are no blocks";
     INVALID_CONTINUATION_TOKEN = 33 "The supplied continuation token is invalid or unknown";
     TOO_MANY_KEYS_IN_FILTER = 34 "Too many keys provided in a filter";
     CONTRACT_ERROR = 40 "Contract error";

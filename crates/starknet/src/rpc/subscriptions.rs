@@ -347,11 +347,11 @@ impl Feed {
                 self.tell(NOTIFICATION, &HeaderJson::from(&*header)).await?;
                 next = next.unchecked_next();
             }
-            if let Heard::Notice(Notice::Block(block)) = self.hear().await? {
-                if block.header.number == next {
-                    self.tell(NOTIFICATION, &HeaderJson::from(&*block.header)).await?;
-                    next = next.unchecked_next();
-                }
+            if let Heard::Notice(Notice::Block(block)) = self.hear().await?
+                && block.header.number == next
+            {
+                self.tell(NOTIFICATION, &HeaderJson::from(&*block.header)).await?;
+                next = next.unchecked_next();
             }
         }
     }

@@ -69,7 +69,7 @@ fn error(refused: Refused) -> RpcError {
         Refused::ClassAlreadyDeclared => CLASS_ALREADY_DECLARED.into(),
         Refused::InvalidNonce(reason) => INVALID_TRANSACTION_NONCE.with(reason),
         Refused::InsufficientResources(reason) => INSUFFICIENT_RESOURCES_FOR_VALIDATE.with(reason),
-        Refused::InsufficientBalance { .. } => INSUFFICIENT_ACCOUNT_BALANCE.with(why),
+        Refused::InsufficientBalance(reason) => INSUFFICIENT_ACCOUNT_BALANCE.with(reason),
         Refused::ValidationFailure(reason) => VALIDATION_FAILURE.with(reason),
         Refused::CompilationFailed(reason) => COMPILATION_FAILED.with(reason),
         Refused::ClassTooLarge { .. } => CONTRACT_CLASS_SIZE_IS_TOO_LARGE.with(why),

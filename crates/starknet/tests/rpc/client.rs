@@ -1,7 +1,7 @@
 //! A client: makes and signs transactions as wallets do, in the JSON of the specification.
 
 use serde_json::{Value, json};
-use starknet_api::core::{ChainId, ContractAddress};
+use starknet_api::core::ChainId;
 use starknet_api::rpc_transaction::{
     InternalRpcDeclareTransactionV3, RpcDeployAccountTransactionV3, RpcInvokeTransactionV3,
 };
@@ -140,10 +140,6 @@ impl Account {
         let signature = starknet_crypto::sign(&self.private_key, &hash, &k).expect("k is sound");
         transaction["signature"] = json!([hex(signature.r), hex(signature.s)]);
         transaction
-    }
-
-    pub(crate) fn contract_address(&self) -> ContractAddress {
-        ContractAddress::try_from(self.address).expect("an address")
     }
 }
 

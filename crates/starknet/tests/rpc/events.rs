@@ -33,7 +33,7 @@ async fn pages_join_to_the_whole_whatever_their_size() {
     world.block_of(&[one.transfer(Terms::nonce(1), two.address, 3)]).await;
     let build = world.open().await;
     let open = world.send(&one.transfer(Terms::nonce(2), two.address, 4)).await;
-    world.executed(&[open.clone()]).await;
+    world.executed(std::slice::from_ref(&open)).await;
 
     // From the receipts: what there is to be found.
     let mut expected = Vec::new();

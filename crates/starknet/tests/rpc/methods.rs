@@ -69,7 +69,7 @@ struct Scene {
 async fn scene() -> Scene {
     let world = World::new();
     let account = world.account(0);
-    let class_hash = Felt::from(world.chain.accounts()[0].class_hash.0);
+    let class_hash = world.chain.accounts()[0].class_hash.0;
     let other = world.account(1);
     let newcomer = Account { private_key: Felt::from(99), ..other.clone() };
     let deployment = newcomer.deploy(Terms::nonce(0), class_hash, Felt::from(5));
@@ -140,7 +140,7 @@ async fn every_method_answers_in_its_schema() {
     // The open block holds a transaction, so that it is not looked at empty.
     let build = world.open().await;
     let open_transfer = world.send(&account.transfer(Terms::nonce(2), Felt::from(77), 5)).await;
-    world.executed(&[open_transfer.clone()]).await;
+    world.executed(std::slice::from_ref(&open_transfer)).await;
 
     assert_eq!(world.ok("starknet_specVersion", json!({})).await, json!("0.10.2"));
     assert_eq!(world.ok("starknet_chainId", json!({})).await, json!("0x534e5f54455354"));
@@ -435,7 +435,7 @@ async fn proofs(scene: &Scene) {
     let slot =
         Felt::from(starknet_api::abi::abi_utils::get_storage_var_address("ERC20_balances", &[scene.account.address]));
     let (strk, absent) = (Felt::from_hex(STRK).expect("an address"), Felt::from(0x1234_5678_u32));
-    let class_hash = Felt::from(world.chain.accounts()[0].class_hash.0);
+    let class_hash = world.chain.accounts()[0].class_hash.0;
     for id in [json!("latest"), json!({"block_number": 1}), json!({"block_number": 0})] {
         let params = json!({
             "block_id": id,

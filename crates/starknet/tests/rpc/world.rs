@@ -16,7 +16,6 @@ use starknet::chain::Chain;
 use starknet::config::{BouncerProfile, ChainConfig, GasPriceConfig, GenesisSource};
 use starknet::pool::{Pool, PoolConfig};
 use starknet::rpc::{Limits, RpcError, Sink, SinkClosed, StarknetRpc};
-use starknet::view::At;
 use starknet_api::block::{GasPrice, NonzeroGasPrice, StarknetVersion};
 use starknet_api::core::{ChainId, ContractAddress};
 use starknet_types_core::felt::Felt;
@@ -257,10 +256,6 @@ impl World {
                 .collect();
             panic!("not executed: {hashes:?} {reasons:?}");
         }
-    }
-
-    pub(crate) fn head(&self) -> u64 {
-        self.chain.header(At::Latest).expect("a sound disk").expect("there is a head").number.0
     }
 }
 
