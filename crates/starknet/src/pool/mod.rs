@@ -156,6 +156,7 @@ struct Shared {
     notices: broadcast::Sender<PoolNotice>,
     /// The origin of the mempool's times.
     opened: Instant,
+    compact_bytes_min: u64,
     compacting: AtomicBool,
 }
 
@@ -217,14 +218,18 @@ impl Pool {
     /// # Errors
     /// See [`PoolError`].
     pub fn open(folder: &Path, config: PoolConfig, chain: &Chain) -> Result<Self, PoolError> {
-        let pool = Self::open_empty(folder, config)?;
+        let pool = Self::open_empty(folder, config, COMPACT_BYTES_MIN)?;
         let Some(state) = chain.state(At::Latest)? else { return Ok(pool) };
         let contains = |hash| chain.transaction(hash).map(|found| found.is_some());
         pool.recover(&chain.config().chain_id, contains, |sender| state.nonce(sender))?;
+        if chain.config().fees {
+            // What was accepted under a lower price waits for that price to come back.
+            pool.set_price_threshold(chain.config().gas_prices.l2_fri.get().0);
+        }
         Ok(pool)
     }
 
-    fn open_empty(folder: &Path, config: PoolConfig) -> Result<Self, PoolError> {
+    fn open_empty(folder: &Path, config: PoolConfig, compact_bytes_min: u64) -> Result<Self, PoolError> {
         let inner = Inner {
             mempool: Mempool::new(config.limits, config.order),
             messages: Messages::default(),
@@ -239,6 +244,7 @@ impl Pool {
             doorbell: Arc::default(),
             notices: broadcast::channel(NOTICES_MAX).0,
             opened: Instant::now(),
+            compact_bytes_min,
             compacting: AtomicBool::new(false),
         })))
     }
@@ -289,7 +295,9 @@ impl Pool {
             match record.kind {
                 record::ACCEPTED => {
                     let ready = record::read_accepted(&record.payload, chain_id)?;
-                    arrivals.insert(ready.hash(), at);
+                    if let Some(earlier) = arrivals.insert(ready.hash(), at) {
+                        stored.remove(&earlier);
+                    }
                     stored.insert(at, ready);
                 }
                 _ => {
@@ -312,26 +320,27 @@ impl Pool {
         let ready = Arc::new(ready);
         let now = self.now();
         let mut inner = self.0.inner.lock();
-        let parked = match record::sender(&ready.transaction) {
+        let (outcome, evicted) = match record::sender(&ready.transaction) {
             Some(sender) => {
                 let account_nonce = number(account_nonce).unwrap_or(u64::MAX);
                 let waiting = inner.waiting(&ready, sender, record_bytes)?;
                 let admission = inner.mempool.admit(waiting, account_nonce, now)?;
-                let parked = matches!(admission.outcome, Outcome::Parked);
-                inner.live_bytes += record_bytes;
-                if let Outcome::Replaced(old) = admission.outcome {
-                    self.drop_all(&mut inner, &[old], "replaced by a transaction with the same nonce");
-                }
-                self.drop_all(&mut inner, &admission.evicted, "evicted from a full pool");
-                parked
+                (admission.outcome, admission.evicted)
             }
             None => {
                 inner.messages.admit(Arc::clone(&ready))?;
-                false
+                (Outcome::Admitted, Vec::new())
             }
         };
-        // Under the lock, so that the log has the order of the pool.
+        inner.live_bytes += record_bytes;
+        let parked = matches!(outcome, Outcome::Parked);
+        // Under the lock, so that the log has the order of the pool; and before the tombstones of those that had to go,
+        // so that a crash in between leaves the old ones rather than none.
         let ticket = self.0.log.append(record::ACCEPTED, &record);
+        if let Outcome::Replaced(old) = outcome {
+            self.drop_all(&mut inner, &[old], "replaced by a transaction with the same nonce");
+        }
+        self.drop_all(&mut inner, &evicted, "evicted from a full pool");
         let hash = ready.hash();
         inner.rejections.forget(hash);
         self.sweep(&mut inner, now);
@@ -462,7 +471,7 @@ impl Pool {
 
     fn compact_if_due(&self, inner: &Inner) {
         let size = self.0.log.disk_bytes();
-        let due = size > COMPACT_BYTES_MIN && size > inner.live_bytes.saturating_mul(COMPACT_FACTOR);
+        let due = size > self.0.compact_bytes_min && size > inner.live_bytes.saturating_mul(COMPACT_FACTOR);
         if !due || self.0.compacting.swap(true, Ordering::AcqRel) {
             return;
         }
