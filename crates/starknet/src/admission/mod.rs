@@ -232,7 +232,7 @@ impl Gateway {
             // It waits for its deployment, which is in the pool: nobody can be asked yet.
             None if !matches!(executable, AccountTransaction::DeployAccount(_)) => return Ok(()),
             Some(class_hash) => {
-                if let Some(verdict) = native::verify(&state, class_hash, executable)? {
+                if let Some(verdict) = native::verify(&state, class_hash, executable, self.0.chain.config().fees)? {
                     return verdict;
                 }
             }

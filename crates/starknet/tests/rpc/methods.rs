@@ -477,3 +477,25 @@ async fn proofs(scene: &Scene) {
         assert_eq!(proved(classes, absent, nodes, Hash::Poseidon), Ok(Felt::ZERO), "{id}");
     }
 }
+
+/// With fees off a transaction offers nothing, and is executed all the same.
+#[tokio::test(flavor = "multi_thread")]
+async fn without_fees_nothing_has_to_be_offered() {
+    let config = starknet::ChainConfig { fees: false, ..crate::world::config() };
+    let world = World::with(config, starknet::pool::PoolConfig::default(), starknet::rpc::Limits::default());
+    let (one, two) = (world.account(0), world.account(1));
+    let free = Terms { l2_gas: 0, l2_price: 0, ..Terms::nonce(0) };
+    let mut transfer = one.transfer(free, two.address, 5);
+    for gas in ["l1_gas", "l1_data_gas", "l2_gas"] {
+        transfer["resource_bounds"][gas] = json!({"max_amount": "0x0", "max_price_per_unit": "0x0"});
+    }
+    let transfer = one.sign(transfer);
+    let hashes = world.block_of(std::slice::from_ref(&transfer)).await;
+    let receipt = world.ok("starknet_getTransactionReceipt", json!({"transaction_hash": hashes[0]})).await;
+    assert_eq!(receipt["execution_status"], "SUCCEEDED", "{receipt}");
+    // The token tells of the transfer and of nothing else: no fee was moved.
+    assert_eq!(receipt["events"].as_array().map(Vec::len), Some(1), "{receipt}");
+    let mut forged = one.transfer(Terms { nonce: 1, ..free }, two.address, 5);
+    forged["signature"] = json!(["0x1", "0x2"]);
+    world.refuse(&forged, "VALIDATION_FAILURE").await;
+}
