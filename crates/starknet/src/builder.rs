@@ -543,11 +543,27 @@ impl OpenBlock {
 
     /// Finalises the stopped block and completes it with tries, commitments, hash and signature.
     fn finish(&mut self, chain: &Chain) -> Result<Arc<Staged>, ChainError> {
+        let started = Instant::now();
         let summary = self.executor.finalize().map_err(|error| ChainError::Execution(error.to_string()))?;
+        let finalized = started.elapsed();
         let classes: Vec<_> = self.shown.declared().iter().map(|class| Arc::clone(&class.declared)).collect();
         let declared = |class: &ClassHash| classes.iter().any(|known| known.hash() == *class);
         let diff = net_diff(summary.state_diff, &self.base, declared)?;
-        chain.complete(self.opening.slot, &self.info, self.shown.transactions(), diff, classes, self.included.clone())
+        let staged = chain.complete(
+            self.opening.slot,
+            &self.info,
+            self.shown.transactions(),
+            diff,
+            classes,
+            self.included.clone(),
+        )?;
+        tracing::debug!(
+            block = self.info.block_number.0,
+            finalize_us = finalized.as_micros() as u64,
+            complete_us = (started.elapsed() - finalized).as_micros() as u64,
+            "completed"
+        );
+        Ok(staged)
     }
 }
 

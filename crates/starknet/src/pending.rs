@@ -138,6 +138,7 @@ impl PreConfirmed {
     }
 
     /// Hash of the block it stands on.
+    #[allow(clippy::misnamed_getters, reason = "the hash of the parent, not the hash of the parent's parent")]
     pub fn parent_hash(&self) -> BlockHash {
         self.parent().hash
     }

@@ -46,18 +46,19 @@ fn measure_transfers_and_closing() {
         world.queue.push(transfers);
         world.queue.wait_until_drained();
         let executed = started.elapsed();
-        let closing = Instant::now();
+        let (closing, closing_cpu) = (Instant::now(), cpu_ms());
         let payload = world.seal(build);
-        let sealed = closing.elapsed();
+        let (sealed, sealed_cpu) = (closing.elapsed(), cpu_ms() - closing_cpu);
         world.decide(&payload);
         println!(
-            "{count} transfers: {:.0}/s ({:.1} ms of CPU each with closing), executed in {executed:?}, seal {sealed:?}, persist to head {:?}, body {} bytes",
+            "{count} transfers: {:.0}/s ({:.1} ms of CPU each with closing), executed in {executed:?}, seal {sealed:?} ({sealed_cpu} ms of CPU), persist to head {:?}, body {} bytes",
             count as f64 / executed.as_secs_f64(),
             (cpu_ms() - cpu) / count as f64,
             closing.elapsed() - sealed,
             payload.body.len()
         );
     }
+    plain_execution(&world, &keys);
     world.open_block();
     world.queue.push([transfer(&world.chain, &keys[0], 12, keys[1].address, 1)]);
     world.queue.wait_until_drained();
@@ -68,4 +69,34 @@ fn measure_transfers_and_closing() {
     let started = Instant::now();
     let _world = World::open(folder.path(), config(accounts));
     println!("start on what is there: {:?}", started.elapsed());
+}
+
+/// The same transfers through the library's sequential executor alone: what execution costs without a chain around it.
+fn plain_execution(world: &World, keys: &[starknet::genesis::PredeployedAccount]) {
+    use blockifier::blockifier::config::TransactionExecutorConfig;
+    use blockifier::blockifier::transaction_executor::TransactionExecutor;
+    use blockifier::transaction::transaction_execution::Transaction;
+    let state = world.chain.state(starknet::At::Latest).unwrap().unwrap();
+    let mut info = state.block_info().clone();
+    info.block_number.0 += 1;
+    // Below the tenth block no old hash is due.
+    info.block_number.0 = info.block_number.0.min(9);
+    let context = world.chain.context(info);
+    let mut executor =
+        TransactionExecutor::pre_process_and_create(state, context, None, TransactionExecutorConfig::default())
+            .unwrap();
+    let transfers: Vec<_> = (keys.iter().enumerate())
+        .map(|(i, from)| transfer(&world.chain, from, 12, address(Felt::from(90_000_000 + i)), 1))
+        .map(Transaction::new_for_sequencing)
+        .collect();
+    let (started, cpu) = (Instant::now(), cpu_ms());
+    for transaction in &transfers {
+        executor.execute(transaction).unwrap();
+    }
+    let count = transfers.len() as f64;
+    println!(
+        "plain sequential execution: {:.0}/s, {:.1} ms of CPU each",
+        count / started.elapsed().as_secs_f64(),
+        (cpu_ms() - cpu) / count
+    );
 }
