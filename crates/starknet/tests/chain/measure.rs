@@ -1,4 +1,4 @@
-//! Figures. Ignored by default: run with `--ignored --nocapture measure`.
+//! Figures. Ignored by default: run with `--ignored --nocapture transfers_and_closing_slow`.
 
 use std::time::Instant;
 
@@ -15,7 +15,7 @@ fn cpu_ms() -> f64 {
 
 #[test]
 #[ignore = "prints figures"]
-fn measure_transfers_and_closing() {
+fn transfers_and_closing_slow() {
     let folder = tempfile::tempdir().unwrap();
     let accounts = 100u16;
     let started = Instant::now();
