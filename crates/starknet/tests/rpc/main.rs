@@ -1,5 +1,6 @@
 //! The JSON-RPC interface of a real chain, judged by the specification's own documents.
 
+mod admission;
 mod client;
 mod errors;
 mod events;

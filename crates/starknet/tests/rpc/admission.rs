@@ -1,0 +1,121 @@
+//! What admission promises a sender: an estimate that suffices, a verdict that is the account's own, and nonces in any
+//! order.
+
+use serde_json::{Value, json};
+use starknet_types_core::felt::Felt;
+
+use crate::client::{Account, Call, STRK, Terms, hex, selector};
+use crate::methods::number;
+use crate::world::World;
+
+/// Order of the STARK curve.
+const ORDER: &str = "0x800000000000010ffffffffffffffffb781126dcae7b2321e66a241adc64d2f";
+
+fn bounds_of(estimate: &Value) -> Value {
+    let bound = |gas: &str| json!({"max_amount": estimate[format!("{gas}_consumed")], "max_price_per_unit": estimate[format!("{gas}_price")]});
+    json!({"l1_gas": bound("l1_gas"), "l1_data_gas": bound("l1_data_gas"), "l2_gas": bound("l2_gas")})
+}
+
+/// A transaction that offers exactly what was estimated succeeds and costs exactly that.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_estimate_is_what_execution_costs() {
+    let world = World::new();
+    let account = world.account(0);
+    let strk = Felt::from_hex(STRK).expect("an address");
+    let to_new =
+        |to: u64| Call { to: strk, selector: selector("transfer"), calldata: vec![to.into(), 5u64.into(), Felt::ZERO] };
+    let cases: [(u64, Vec<Call>); 3] = [
+        (0, vec![to_new(0x1001)]),
+        (7, vec![to_new(0x1001)]),
+        (0, vec![to_new(0x1002), to_new(0x1003), to_new(0x1004)]),
+    ];
+    for (nonce, (tip, calls)) in cases.into_iter().enumerate() {
+        let terms = Terms { tip, ..Terms::nonce(nonce as u64) };
+        let rough = account.invoke(terms, &calls);
+        let params = json!({"request": [rough], "simulation_flags": [], "block_id": "pre_confirmed"});
+        let estimate = world.ok("starknet_estimateFee", params).await[0].clone();
+        let mut exact = rough.clone();
+        exact["resource_bounds"] = bounds_of(&estimate);
+        let hash = world.block_of(&[account.sign(exact)]).await.remove(0);
+        let receipt = world.ok("starknet_getTransactionReceipt", json!({"transaction_hash": hash})).await;
+        assert_eq!(receipt["execution_status"], "SUCCEEDED", "{receipt}");
+        assert_eq!(number(&receipt["actual_fee"]["amount"]), number(&estimate["overall_fee"]), "tip {tip}");
+    }
+}
+
+/// Whether the account itself, run in the VM, would take the transaction.
+async fn account_accepts(world: &World, transaction: &Value) -> bool {
+    let params = json!({"block_id": "pre_confirmed", "transactions": [transaction], "simulation_flags": []});
+    let raw = serde_json::value::RawValue::from_string(params.to_string()).expect("JSON");
+    world.rpc.call("starknet_simulateTransactions", Some(&raw)).await.is_ok()
+}
+
+/// The native check of signatures and the account's `__validate__` say the same.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_native_verdict_is_the_verdict_of_the_account() {
+    let world = World::new();
+    let (account, other) = (world.account(0), world.account(1));
+    let stranger = Account { private_key: other.private_key, ..account.clone() };
+    let order = Felt::from_hex(ORDER).expect("a felt");
+    let of = |transaction: &Value, index: usize| {
+        Felt::from_hex(transaction["signature"][index].as_str().expect("a felt")).expect("a felt")
+    };
+    let transfer = account.transfer(Terms::nonce(0), other.address, 1);
+    let (r, s) = (of(&transfer, 0), of(&transfer, 1));
+    let foreign = stranger.transfer(Terms::nonce(0), other.address, 1);
+    let signatures = [
+        vec![r, s],
+        vec![r, order - s],
+        vec![s, r],
+        vec![r, s + Felt::ONE],
+        vec![r + Felt::ONE, s],
+        vec![Felt::ZERO, s],
+        vec![r, Felt::ZERO],
+        vec![r, order],
+        vec![order, s],
+        vec![Felt::MAX, Felt::MAX],
+        vec![of(&foreign, 0), of(&foreign, 1)],
+        vec![],
+        vec![r],
+        vec![r, s, Felt::ZERO],
+    ];
+    let mut accepted = 0;
+    for signature in signatures {
+        let mut signed = transfer.clone();
+        signed["signature"] = json!(signature.iter().map(|felt| hex(*felt)).collect::<Vec<_>>());
+        if account_accepts(&world, &signed).await {
+            // The signature is no part of the hash: an accepted one goes to a pool that does not know the hash yet.
+            World::new().send(&signed).await;
+            accepted += 1;
+        } else {
+            world.refuse(&signed, "VALIDATION_FAILURE").await;
+        }
+    }
+    assert!(accepted >= 1, "the right signature is accepted");
+    // Calldata that is no list of calls: the account cannot even read it.
+    for calldata in [json!([]), json!(["0x1"]), json!(["0x1", "0x2", "0x3", "0x2", "0x5"]), json!(["0x0", "0x7"])] {
+        let mut broken = transfer.clone();
+        broken["calldata"] = calldata;
+        let broken = account.sign(broken);
+        assert!(!account_accepts(&world, &broken).await, "{broken}");
+        world.refuse(&broken, "VALIDATION_FAILURE").await;
+    }
+}
+
+/// Fifty transactions of one account, sent in any order, are all in one block.
+#[tokio::test(flavor = "multi_thread")]
+async fn fifty_shuffled_nonces_land_in_one_block() {
+    let world = World::new();
+    let account = world.account(0);
+    let mut nonces: Vec<u64> = (0..50).collect();
+    nonces.sort_by_key(|nonce| (nonce * 37 + 11) % 50);
+    let transfers: Vec<Value> =
+        nonces.iter().map(|nonce| account.transfer(Terms::nonce(*nonce), Felt::from(8), 1)).collect();
+    let hashes = world.block_of(&transfers).await;
+    for hash in hashes {
+        let receipt = world.ok("starknet_getTransactionReceipt", json!({"transaction_hash": hash})).await;
+        assert_eq!(receipt["block_number"], 1, "{receipt}");
+    }
+    assert_eq!(world.chain_nonce(&json!("latest"), &account).await, 50);
+    assert_eq!(world.pool.load().transactions, 0);
+}
