@@ -228,15 +228,13 @@ impl Gateway {
         account: &Account,
         executable: &AccountTransaction,
     ) -> Result<(), Refused> {
-        match account.class_hash {
-            // It waits for its deployment, which is in the pool: nobody can be asked yet.
-            None if !matches!(executable, AccountTransaction::DeployAccount(_)) => return Ok(()),
-            Some(class_hash) => {
-                if let Some(verdict) = native::verify(&state, class_hash, executable, self.0.chain.config().fees)? {
-                    return verdict;
-                }
-            }
-            None => {}
+        let verdict = match (account.class_hash, &account.deployment) {
+            (Some(class_hash), _) => native::verify(&state, class_hash, executable, self.0.chain.config().fees)?,
+            (None, Some(deployment)) => Some(verdict_undeployed(deployment, executable)),
+            (None, None) => None,
+        };
+        if let Some(verdict) = verdict {
+            return verdict;
         }
         let turn = Arc::clone(&self.0.validations).acquire_owned().await;
         let turn = turn.map_err(|error| Refused::Unexpected(error.to_string()))?;
@@ -265,6 +263,8 @@ struct Account {
     nonce: Nonce,
     /// `None` when it is yet to be deployed, by this transaction or by one in the pool.
     class_hash: Option<ClassHash>,
+    /// What deploys it, when that waits in the pool.
+    deployment: Option<DeployAccountTransaction>,
 }
 
 impl Account {
@@ -275,7 +275,7 @@ impl Account {
         sender: ContractAddress,
         transaction: &RpcTransaction,
     ) -> Result<Self, Refused> {
-        let account = Self { nonce: state.nonce(sender)?, class_hash: state.class_hash(sender)? };
+        let mut account = Self { nonce: state.nonce(sender)?, class_hash: state.class_hash(sender)?, deployment: None };
         let nonce = *transaction.nonce();
         if nonce < account.nonce {
             let hash = transaction_hash(chain, transaction);
@@ -296,14 +296,29 @@ impl Account {
         }
         if account.class_hash.is_none() && !deploys {
             let first = pool.at(sender, Nonce::default());
-            let deployment = first.is_some_and(|first| {
-                matches!(first.transaction, Transaction::Account(AccountTransaction::DeployAccount(_)))
+            account.deployment = first.and_then(|first| match &first.transaction {
+                Transaction::Account(AccountTransaction::DeployAccount(deployment)) => Some(deployment.clone()),
+                _ => None,
             });
-            if !deployment || nonce == Nonce::default() {
+            if account.deployment.is_none() || nonce == Nonce::default() {
                 return Err(Refused::NonAccount);
             }
         }
         Ok(account)
+    }
+}
+
+/// What can be said for an account that is still to be deployed: that its key signed, where the class is known; else
+/// its first transaction is taken on trust, as on the public network, and no other.
+fn verdict_undeployed(deployment: &DeployAccountTransaction, executable: &AccountTransaction) -> Result<(), Refused> {
+    let first = Nonce(Felt::ONE);
+    match native::verify_undeployed(deployment, executable) {
+        Some(verdict) => verdict,
+        None if executable.nonce() == first => Ok(()),
+        None => Err(Refused::ValidationFailure(
+            "the account's deployment is not executed yet: until then only its transaction with nonce 0x1 is taken"
+                .to_owned(),
+        )),
     }
 }
 

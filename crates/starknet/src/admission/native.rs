@@ -4,8 +4,11 @@
 //! charged. What `__validate__` would look at besides (the caller, the version) cannot be otherwise here. The block runs
 //! it again in any case.
 
+use std::sync::LazyLock;
+
+use starknet_api::abi::abi_utils::get_storage_var_address;
 use starknet_api::core::ClassHash;
-use starknet_api::executable_transaction::AccountTransaction;
+use starknet_api::executable_transaction::{AccountTransaction, DeployAccountTransaction, InvokeTransaction};
 use starknet_api::state::StorageKey;
 use starknet_types_core::felt::Felt;
 
@@ -18,6 +21,11 @@ const OPEN_ZEPPELIN_1_0_0: Felt =
 
 /// Least L2 gas that a transaction of such an account can pay with; below it the VM is asked what is missing.
 const L2_GAS_MIN: u64 = 500_000;
+/// As much again for each felt of calldata, which `__validate__` reads: without it, who offers little and sends much
+/// would be executed for nothing.
+const L2_GAS_PER_FELT: u64 = 2_500;
+
+static PUBLIC_KEY: LazyLock<StorageKey> = LazyLock::new(|| get_storage_var_address("Account_public_key", &[]));
 
 /// Whether the signature is the account's; `None` when only the VM can tell. `fees` says whether transactions pay here.
 pub(super) fn verify(
@@ -27,29 +35,44 @@ pub(super) fn verify(
     fees: bool,
 ) -> Result<Option<Result<(), Refused>>, Refused> {
     let AccountTransaction::Invoke(invoke) = transaction else { return Ok(None) };
-    let enough = !fees || invoke.resource_bounds().get_l2_bounds().max_amount.0 >= L2_GAS_MIN;
-    if class_hash.0 != OPEN_ZEPPELIN_1_0_0 || !enough || !is_multicall(&invoke.calldata().0) {
+    if class_hash.0 != OPEN_ZEPPELIN_1_0_0 || fees && !is_payable(invoke) || !is_multicall(&invoke.calldata().0) {
         return Ok(None);
     }
-    let slot = starknet_api::abi::abi_utils::get_storage_var_address("Account_public_key", &[]);
-    let public_key = public_key(state, transaction, slot)?;
-    let signature = invoke.signature();
-    let [r, s] = signature.0.as_slice() else {
-        return Ok(Some(Err(Refused::ValidationFailure(format!(
-            "the account takes a signature of two felts, not of {}",
-            signature.0.len()
-        )))));
-    };
-    let valid = starknet_crypto::verify(&public_key, &invoke.tx_hash.0, r, s).unwrap_or(false);
-    Ok(Some(if valid {
-        Ok(())
-    } else {
-        Err(Refused::ValidationFailure("the signature is not one of the account's key for this transaction".to_owned()))
-    }))
+    let public_key = state.storage(invoke.sender_address(), *PUBLIC_KEY)?.value;
+    Ok(Some(is_signed_by(&public_key, invoke)))
 }
 
-fn public_key(state: &StateView, transaction: &AccountTransaction, slot: StorageKey) -> Result<Felt, Refused> {
-    Ok(state.storage(transaction.sender_address(), slot)?.value)
+/// The same for an account whose deployment waits in the pool: its key is in the deployment.
+pub(super) fn verify_undeployed(
+    deployment: &DeployAccountTransaction,
+    transaction: &AccountTransaction,
+) -> Option<Result<(), Refused>> {
+    let AccountTransaction::Invoke(invoke) = transaction else { return None };
+    let constructor = deployment.constructor_calldata();
+    match constructor.0.as_slice() {
+        [key] if deployment.class_hash().0 == OPEN_ZEPPELIN_1_0_0 => Some(is_signed_by(key, invoke)),
+        _ => None,
+    }
+}
+
+fn is_payable(invoke: &InvokeTransaction) -> bool {
+    let felts = u64::try_from(invoke.calldata().0.len()).unwrap_or(u64::MAX);
+    let least = felts.saturating_mul(L2_GAS_PER_FELT).saturating_add(L2_GAS_MIN);
+    invoke.resource_bounds().get_l2_bounds().max_amount.0 >= least
+}
+
+fn is_signed_by(public_key: &Felt, invoke: &InvokeTransaction) -> Result<(), Refused> {
+    let signature = invoke.signature();
+    let [r, s] = signature.0.as_slice() else {
+        return Err(Refused::ValidationFailure(format!(
+            "the account takes a signature of two felts, not of {}",
+            signature.0.len()
+        )));
+    };
+    if starknet_crypto::verify(public_key, &invoke.tx_hash.0, r, s).unwrap_or(false) {
+        return Ok(());
+    }
+    Err(Refused::ValidationFailure("the signature is not one of the account's key for this transaction".to_owned()))
 }
 
 /// Whether the calldata is a list of calls that ends where it says: `n`, then per call address, selector, length, data.

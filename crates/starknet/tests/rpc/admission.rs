@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use starknet_types_core::felt::Felt;
 
 use crate::client::{Account, Call, STRK, Terms, hex, selector};
-use crate::methods::number;
+use crate::methods::{account_address, number};
 use crate::world::World;
 
 /// Order of the STARK curve.
@@ -118,4 +118,35 @@ async fn fifty_shuffled_nonces_land_in_one_block() {
     }
     assert_eq!(world.chain_nonce(&json!("latest"), &account).await, 50);
     assert_eq!(world.pool.load().transactions, 0);
+}
+
+/// An account is deployed and used in one go; only its key can use the place behind its deployment.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_deployment_and_what_follows_it_are_sent_together() {
+    let world = World::new();
+    let rich = world.account(0);
+    let class_hash: Felt = world.chain.accounts()[0].class_hash.0;
+    let mut newcomer = Account { private_key: Felt::from(0x5eed), ..rich.clone() };
+    newcomer.address = account_address(&newcomer, class_hash, Felt::ONE);
+    let funds = 200_000_000_000_000_000_000;
+    world.block_of(&[rich.transfer(Terms::nonce(0), newcomer.address, funds)]).await;
+
+    let first = newcomer.transfer(Terms::nonce(1), rich.address, 1);
+    world.refuse(&first, "NON_ACCOUNT").await;
+    let deployment = newcomer.deploy(Terms::nonce(0), class_hash, Felt::ONE);
+    let mut hashes = vec![world.send(&deployment).await];
+    let forger = Account { private_key: rich.private_key, ..newcomer.clone() };
+    for nonce in [1, 2] {
+        world.refuse(&forger.transfer(Terms::nonce(nonce), rich.address, 9), "VALIDATION_FAILURE").await;
+    }
+    for nonce in [3, 1, 2] {
+        hashes.push(world.send(&newcomer.transfer(Terms::nonce(nonce), rich.address, 1)).await);
+    }
+    let build = world.open().await;
+    world.executed(&hashes).await;
+    world.seal(build).await;
+    for hash in hashes {
+        let receipt = world.ok("starknet_getTransactionReceipt", json!({"transaction_hash": hash})).await;
+        assert_eq!(receipt["execution_status"], "SUCCEEDED", "{receipt}");
+    }
 }
