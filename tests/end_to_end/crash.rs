@@ -198,10 +198,27 @@ impl Book {
     async fn drain(&mut self, chain: &Chain) {
         let started = tokio::time::Instant::now();
         while !self.waiting.is_empty() {
-            assert!(started.elapsed() < DRAINED_WITHIN, "never sealed: {:?}\n{}", self.waiting, chain.log());
+            if started.elapsed() > DRAINED_WITHIN {
+                panic!("never sealed:\n{}\n{}", self.stuck(chain).await, chain.log());
+            }
             tokio::time::sleep(Duration::from_millis(100)).await;
             self.follow(chain).await;
         }
+    }
+
+    /// What the chain says about promises that it has not kept: the status of each, and where each sender stands.
+    async fn stuck(&self, chain: &Chain) -> String {
+        let mut told = String::new();
+        for hash in &self.waiting {
+            let status = chain.rpc("starknet_getTransactionStatus", json!([hash])).await;
+            told += &format!("{hash}: {status:?}\n");
+        }
+        for sender in &self.senders {
+            let address = hex(&sender.account.address);
+            let nonce = chain.rpc("starknet_getNonce", json!(["pre_confirmed", address])).await;
+            told += &format!("{address}: nonce {nonce:?}, next to be sent {}\n", sender.nonce);
+        }
+        told
     }
 }
 

@@ -1,6 +1,7 @@
 //! Data folders in trouble: each fault has its own exit code and a text that says what to do, and damages nothing.
 
 use std::fs;
+use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -26,7 +27,7 @@ fn a_folder_that_cannot_be_is_named() {
     let file = launch.folder().join("file");
     fs::write(&file, "not a folder").unwrap();
     launch.clone().flag("--db-path", file.join("data")).run().says(73, &["file/data", "--db-path"]);
-    launch.flag("--db-path", &file).run().says(73, &["is not a folder"]);
+    launch.clone().flag("--db-path", &file).run().says(73, &["is not a folder"]);
     assert_eq!(fs::read_to_string(&file).unwrap(), "not a folder");
 }
 
@@ -40,7 +41,7 @@ fn an_unwritable_folder_is_named() {
     if fs::write(folder.join("probe"), "").is_ok() {
         return skipped("an_unwritable_folder_is_named", "this user may write everywhere");
     }
-    launch.flag("--db-path", &folder).run().says(73, &["read-only", "write access"]);
+    launch.clone().flag("--db-path", &folder).run().says(73, &["read-only", "write access"]);
 }
 
 /// Guards against taking over somebody's home folder.
@@ -90,7 +91,7 @@ async fn a_damaged_log_is_noticed_and_left_as_it_is() {
     let mut chain = Launch::new().start().await;
     chain.blocks(3).await;
     assert!(chain.stop().await.success());
-    let log = largest_file(&chain.launch().data().join("log"));
+    let log = largest_file(&chain.launch().data().join("chain/blocks"));
     let mut bytes = fs::read(&log).unwrap();
     // Within the first record: genesis is long, and blocks follow it, so this is no torn end of the log.
     let middle = 4_096;
@@ -166,20 +167,13 @@ impl Disk {
         mounted.status.success().then(|| Disk { path: path.to_owned() })
     }
 
-    /// Takes all the room that is left but one block or so.
+    /// Takes all the room that is left, to the last page.
     fn fill(&self) -> PathBuf {
         let ballast = self.path.join("ballast");
-        let mut size = 1 << 20;
-        let mut held = Vec::new();
-        while size >= 4_096 {
-            let with_more = held.len() + size;
-            held.resize(with_more, 0);
-            if fs::write(&ballast, &held).is_err() {
-                held.truncate(with_more - size);
-                size /= 2;
-            }
+        let mut file = fs::File::create(&ballast).unwrap();
+        for piece in [1 << 20, 4_096] {
+            while file.write_all(&vec![0; piece]).is_ok() {}
         }
-        fs::write(&ballast, &held).unwrap();
         ballast
     }
 }

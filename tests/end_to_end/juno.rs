@@ -4,7 +4,7 @@ use std::os::unix::fs::symlink;
 use std::path::Path;
 
 use serde_json::json;
-use tests::{Chain, Launch, program, skipped};
+use tests::{Chain, Launch, STRK, hex, program, skipped};
 use tokio::sync::{Mutex, MutexGuard};
 
 /// `SN_JUNO_SEQUENCER` as a field element.
@@ -76,4 +76,45 @@ async fn the_documented_command_with_accounts_runs() {
     let launch = documented().switch("--seq-genesis-file").switch("./genesis/genesis_prefund_accounts.json");
     symlink(Path::new(env!("CARGO_MANIFEST_DIR")).join("../genesis"), launch.folder().join("genesis")).unwrap();
     is_a_running_chain(&launch.start().await).await;
+}
+
+/// Guards against an example in the documentation that nobody has run.
+#[tokio::test]
+async fn the_example_genesis_of_the_documentation_runs() {
+    let page = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/starknet/genesis.md");
+    let page = std::fs::read_to_string(page).unwrap();
+    let example = page.split("```json\n").nth(1).and_then(|rest| rest.split("```").next()).unwrap();
+    let launch = Launch::new();
+    let file = launch.folder().join("genesis.json");
+    std::fs::write(&file, example).unwrap();
+    let chain = launch.flag("--seq-genesis-file", file).start().await;
+    let accounts = chain.accounts();
+    assert_eq!(accounts.len(), 2, "{}", chain.stdout());
+    let nonce = chain.rpc("starknet_getNonce", json!(["latest", hex(&accounts[1].address)])).await;
+    assert_eq!(nonce, Ok("0x3".into()));
+    let stored = chain.rpc("starknet_getStorageAt", json!(["0x5678", "0x1", "latest"])).await;
+    assert_eq!(stored, Ok("0x2a".into()));
+    let balance = json!({
+        "contract_address": STRK,
+        // sn_keccak("balance_of")
+        "entry_point_selector": "0x35a73cd311a05d46deda634c5ee045db92f811b4e74bca4437fcb5302b7af33",
+        "calldata": ["0x1234"],
+    });
+    let balance = chain.rpc("starknet_call", json!([balance, "latest"])).await;
+    assert_eq!(balance, Ok(json!(["0x4563918244f40000", "0x0"])));
+}
+
+/// Guards against "No such file or directory" and nothing more.
+#[test]
+fn a_fault_in_a_genesis_file_is_named() {
+    for (text, parts) in [
+        (r#"{ "classes": ["./gone.json"] }"#, ["genesis.json", "classes[0]", "gone.json"]),
+        (r#"{ "clases": [] }"#, ["genesis.json", "clases", "unknown"]),
+        (r#"{ "accounts": [ { "balance": "lots" } ] }"#, ["genesis.json", "accounts[0]", "lots"]),
+    ] {
+        let launch = Launch::new();
+        let file = launch.folder().join("genesis.json");
+        std::fs::write(&file, text).unwrap();
+        launch.clone().flag("--seq-genesis-file", file).run().says(65, &parts);
+    }
 }
