@@ -608,7 +608,8 @@ pub(crate) fn executed(transaction: &ApiTransaction, execution: &TransactionExec
     let revert_reason = execution.revert_error.as_ref().map(ToString::to_string);
     let deployed = deployed.filter(|_| revert_reason.is_none());
     let outcome = Outcome {
-        fee: output.actual_fee,
+        // What was reckoned is not always paid: with fees off nothing is transferred.
+        fee: execution.fee_transfer_call_info.as_ref().map_or(Fee(0), |_| output.actual_fee),
         gas: output.gas_consumed,
         data_gas: execution.receipt.da_gas,
         events: output.events,
