@@ -141,7 +141,8 @@ async fn poll(endpoint: Arc<Endpoint>, mut next: u64, send: mpsc::UnboundedSende
             }
         }
         let head = endpoint.block(json!("latest")).await?;
-        for number in next..=head.block_number.unwrap_or(0) {
+        let sealed = head.block_number.map_or(next, |number| number + 1).max(next);
+        for number in next..sealed {
             let block = endpoint.block(json!({"block_number": number})).await?;
             let at = Instant::now();
             for hash in block.transactions {
@@ -150,8 +151,8 @@ async fn poll(endpoint: Arc<Endpoint>, mut next: u64, send: mpsc::UnboundedSende
                 }
                 send.send(Sight::Accepted { hash, at })?;
             }
-            next = number + 1;
         }
+        next = sealed;
         tokio::time::sleep(POLL).await;
     }
 }
