@@ -22,7 +22,7 @@ pub(crate) enum Asked {
     /// Print a shell's completion script.
     Completions(clap_complete::Shell),
     /// Compile a class read from stdin, within limits. Called by the node itself.
-    CompileClass(Vec<OsString>),
+    CompileClass(Vec<String>),
     /// A command of a later release.
     NotYet(&'static str),
 }
@@ -81,7 +81,7 @@ pub(crate) fn read(arguments: impl IntoIterator<Item = OsString>) -> Result<Aske
             of.get_one::<clap_complete::Shell>("shell").copied().unwrap_or(clap_complete::Shell::Bash),
         ),
         Some(("compile-class", of)) => {
-            Asked::CompileClass(of.get_many::<OsString>("arguments").unwrap_or_default().cloned().collect())
+            Asked::CompileClass(of.get_many::<String>("arguments").unwrap_or_default().cloned().collect())
         }
         // clap demands a command, so there is no other case; the first refusal is as good as any.
         Some(_) | None => Asked::NotYet("evm"),
@@ -166,12 +166,8 @@ fn completions() -> Command {
 }
 
 fn compile_class() -> Command {
-    let arguments = Arg::new("arguments")
-        .num_args(0..)
-        .trailing_var_arg(true)
-        .allow_hyphen_values(true)
-        .value_parser(clap::value_parser!(OsString));
-    Command::new("compile-class").hide(true).arg(arguments)
+    let arguments = Arg::new("arguments").num_args(0..).trailing_var_arg(true).allow_hyphen_values(true);
+    Command::new(starknet::compiler::COMMAND).hide(true).arg(arguments)
 }
 
 fn with_settings(command: Command) -> Command {

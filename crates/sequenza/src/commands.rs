@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
+use std::process::ExitCode;
 use std::time::Duration;
 
 use node::{Difference, Outcome};
@@ -19,9 +20,9 @@ const THREADS_GRACE: Duration = Duration::from_millis(500);
 ///
 /// # Errors
 /// With the reason and the exit code.
-pub(crate) fn run(asked: Asked) -> Result<(), Failure> {
-    match asked {
-        Asked::Starknet(given) => starknet(&given),
+pub(crate) fn run(asked: Asked) -> Result<ExitCode, Failure> {
+    let done = match asked {
+        Asked::Starknet(given) => run_starknet(&given),
         Asked::ConfigShow(given) => {
             let (raw, settings) = settings(&given)?;
             print(&config::show(&raw, &settings))
@@ -33,17 +34,18 @@ pub(crate) fn run(asked: Asked) -> Result<(), Failure> {
             clap_complete::generate(shell, &mut cli::command(), "sequenza", &mut script);
             print(&String::from_utf8_lossy(&script))
         }
-        Asked::CompileClass(_) => Err(Failure::new(Exit::Unavailable, "not in this version")),
+        Asked::CompileClass(arguments) => return Ok(starknet::compiler::child(&arguments)),
         Asked::NotYet(command) => Err(Failure::new(
             Exit::Unavailable,
             format!(
                 "`sequenza {command}` is not in this version: it has `sequenza starknet`; see the README for what comes"
             ),
         )),
-    }
+    };
+    done.map(|()| ExitCode::SUCCESS)
 }
 
-fn starknet(given: &Given) -> Result<(), Failure> {
+fn run_starknet(given: &Given) -> Result<(), Failure> {
     let (_, settings) = settings(given)?;
     logs::start(&settings.log);
     raise_file_limit();

@@ -26,7 +26,7 @@ fn main() -> ExitCode {
         Err(said) => said.exit(),
     };
     match commands::run(asked) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(failure) => failure.report(),
     }
 }

@@ -12,6 +12,6 @@ mod values;
 
 pub(crate) use raw::{Fault, Raw, Sources};
 pub(crate) use refused::REFUSED;
-pub(crate) use resolve::{ChainSettings, Endpoints, HostPort, Log, Starknet, Surroundings, resolve};
+pub(crate) use resolve::{ChainSettings, Compilation, Endpoints, HostPort, Log, Starknet, Surroundings, resolve};
 pub(crate) use settings::{Fallback, Kind, SETTINGS, Setting};
 pub(crate) use show::show;

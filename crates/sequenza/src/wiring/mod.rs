@@ -25,6 +25,7 @@ use rpc::{Cors, Health, Service, Surface};
 use starknet::Chain;
 use starknet::admission::AdmissionLimits;
 use starknet::backend::StarknetBackend;
+use starknet::compiler::CompilerBounds;
 use starknet::config::GasPriceConfig;
 use starknet::pool::{Pool, PoolConfig};
 use starknet::rpc::StarknetRpc;
@@ -37,7 +38,7 @@ use self::gauges::Gauges;
 use self::listen::{Listening, listen};
 use self::namespace::Starknet as StarknetNamespace;
 use crate::banner::{Account, Banner};
-use crate::config::{self, ChainSettings, Endpoints};
+use crate::config::{self, ChainSettings, Compilation, Endpoints};
 use crate::exit::{Exit, Failure};
 
 pub(crate) use self::folder::{Opened, holds_chain, open_chain};
@@ -65,7 +66,7 @@ pub(crate) async fn run(settings: config::Starknet) -> Result<(), Failure> {
     let limits = starknet::rpc::Limits {
         event_page: settings.event_page_max,
         executions: settings.executions,
-        admission: AdmissionLimits { compilations: settings.compilation.concurrent, ..AdmissionLimits::default() },
+        admission: admission(&settings.compilation),
         ..starknet::rpc::Limits::default()
     };
     let namespace = Arc::new(StarknetNamespace(StarknetRpc::new(chain.clone(), pool, limits)));
@@ -103,6 +104,12 @@ async fn open_pool(settings: &config::Starknet, folder: &store::DataDir, chain: 
     let (path, chain) = (folder.join("pool"), chain.clone());
     blocking(move || Pool::open(&path, PoolConfig { limits, order: Order::Tip }, &chain).map_err(folder::pool_failure))
         .await
+}
+
+fn admission(compilation: &Compilation) -> AdmissionLimits {
+    let Compilation { memory_bytes, cpu_time, concurrent } = *compilation;
+    let compiler = Some(CompilerBounds { memory_bytes, cpu_time });
+    AdmissionLimits { compilations: concurrent, compiler, ..AdmissionLimits::default() }
 }
 
 /// The settings of the chain as the chain takes them.
