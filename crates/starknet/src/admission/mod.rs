@@ -5,6 +5,7 @@
 //! its `__validate__` in the VM; the block runs that in any case, and drops what it refuses. Everything else is validated
 //! by `blockifier` on the state of the open block. A class is compiled only for a sender who could pay for it.
 
+mod ecdsa;
 mod native;
 mod refusal;
 

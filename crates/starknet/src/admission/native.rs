@@ -12,7 +12,7 @@ use starknet_api::executable_transaction::{AccountTransaction, DeployAccountTran
 use starknet_api::state::StorageKey;
 use starknet_types_core::felt::Felt;
 
-use super::Refused;
+use super::{Refused, ecdsa};
 use crate::view::StateView;
 
 /// OpenZeppelin's account of Cairo contracts 1.0.0: one STARK key, kept in `Account_public_key`.
@@ -69,7 +69,7 @@ fn is_signed_by(public_key: &Felt, invoke: &InvokeTransaction) -> Result<(), Ref
             signature.0.len()
         )));
     };
-    if starknet_crypto::verify(public_key, &invoke.tx_hash.0, r, s).unwrap_or(false) {
+    if ecdsa::verify(public_key, &invoke.tx_hash.0, r, s) {
         return Ok(());
     }
     Err(Refused::ValidationFailure("the signature is not one of the account's key for this transaction".to_owned()))
