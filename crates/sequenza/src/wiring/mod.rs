@@ -51,6 +51,9 @@ const RPC_PATHS: [&str; 8] = ["/", "/rpc", "/rpc/v0_10", "/v0_10", "/ws", "/ws/v
 /// # Errors
 /// With the reason and the exit code.
 pub(crate) async fn run(settings: config::Starknet) -> Result<(), Failure> {
+    // First of all, so that a signal during the start ends it as cleanly as a later one.
+    let mut supervisor = Supervisor::new();
+    stop::on_signals(supervisor.stop());
     let sockets = Sockets::open(&settings.endpoints).await?;
     let chain_settings = settings.clone();
     let Opened { folder, chain } = blocking(move || open_chain(&chain_settings)).await?;
@@ -59,7 +62,6 @@ pub(crate) async fn run(settings: config::Starknet) -> Result<(), Failure> {
         .map_err(folder::chain_failure)?;
     let mut registry = Registry::with_prefix("sequenza");
     registry.register_collector(Box::new(Gauges { chain: chain.clone(), pool: pool.clone() }));
-    let mut supervisor = Supervisor::new();
     // Threads of the builder's worker pool panic when the pool is dropped, so one handle stays to the end of the process.
     std::mem::forget(backend.clone());
     let driver = drive::start(settings.block_time, &folder, backend, &mut registry, &mut supervisor).await?;
@@ -74,7 +76,6 @@ pub(crate) async fn run(settings: config::Starknet) -> Result<(), Failure> {
     // Who closed stdout does not want the banner; the chain runs all the same.
     let _ = std::io::stdout().write_all(banner(&settings, &chain, &sockets).text().as_bytes());
     sockets.serve(&service, settings.endpoints.websocket_on_http, &mut supervisor);
-    stop::on_signals(supervisor.stop());
     let ended = supervisor.run(CancellationToken::new()).await;
     drop((driver, folder));
     if ended.is_clean() {
