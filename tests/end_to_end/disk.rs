@@ -137,7 +137,7 @@ async fn a_full_disk_ends_the_chain_and_loses_nothing() {
         match chain.rpc("starknet_addInvokeTransaction", json!([transfer.transaction])).await {
             Ok(_) => acknowledged.push(hex(&transfer.hash)),
             Err(RpcError::Lost(_)) => break,
-            Err(error) => assert_eq!(error.code(), Some(-32603), "{error:?}"),
+            Err(error) => assert_eq!(error.code(), Some(63), "{error:?}"),
         }
     }
     let status = chain.ended(Duration::from_secs(30)).await;

@@ -10,6 +10,9 @@ use tokio::sync::{Mutex, MutexGuard};
 /// `SN_JUNO_SEQUENCER` as a field element.
 const CHAIN_ID: &str = "0x534e5f4a554e4f5f53455155454e434552";
 
+/// Where the universal deployer stands.
+const UDC: &str = "0x2ceed65a4bd731034c01113685c831b01c15d7d432f71afb1cf1634b53a2125";
+
 const PORT: u16 = 6060;
 
 /// The documented port is fixed, so these tests take turns.
@@ -92,7 +95,7 @@ async fn the_example_genesis_of_the_documentation_runs() {
     assert_eq!(accounts.len(), 2, "{}", chain.stdout());
     let nonce = chain.rpc("starknet_getNonce", json!(["latest", hex(&accounts[1].address)])).await;
     assert_eq!(nonce, Ok("0x3".into()));
-    let stored = chain.rpc("starknet_getStorageAt", json!(["0x5678", "0x1", "latest"])).await;
+    let stored = chain.rpc("starknet_getStorageAt", json!([UDC, "0x1", "latest"])).await;
     assert_eq!(stored, Ok("0x2a".into()));
     let balance = json!({
         "contract_address": STRK,
