@@ -2,7 +2,7 @@
 //! order.
 
 use serde_json::{Value, json};
-use starknet_types_core::felt::Felt;
+use starknet_types_core::felt::{Felt, NonZeroFelt};
 
 use crate::client::{Account, Call, STRK, Terms, hex, selector};
 use crate::methods::{account_address, number};
@@ -63,7 +63,14 @@ async fn the_native_verdict_is_the_verdict_of_the_account() {
     let transfer = account.transfer(Terms::nonce(0), other.address, 1);
     let (r, s) = (of(&transfer, 0), of(&transfer, 1));
     let foreign = stranger.transfer(Terms::nonce(0), other.address, 1);
+    // The owner of a key can choose r so that the sum of the two products is the point at infinity.
+    let modulus = NonZeroFelt::try_from(order).expect("not 0");
+    let key = NonZeroFelt::try_from(account.private_key).expect("not 0");
+    let inverse = Felt::from(key).mod_inverse(&modulus).expect("the order is prime");
+    let infinite = crate::client::hash(&transfer, &account.chain_id).0.mul_mod(&inverse, &modulus);
     let signatures = [
+        vec![infinite, Felt::ONE],
+        vec![order - infinite, Felt::ONE],
         vec![r, s],
         vec![r, order - s],
         vec![s, r],
