@@ -394,7 +394,7 @@ impl Driver {
         }
         self.metrics.observe(now, &self.timetable, event, self.effects.as_slice());
         let Some(journal) = &mut self.journal else { return };
-        if let Err(error) = journal.step(now, event, &self.effects) {
+        if let Err(error) = beside_the_others(|| journal.step(now, event, &self.effects)) {
             // The chain matters more than its story. A gap would make the rest undecidable, so the story ends here.
             tracing::error!(%error, "the journal cannot be written and is closed until the next start");
             self.metrics.journal_failed();
@@ -511,6 +511,15 @@ async fn brought(incoming: &mut Option<mpsc::Receiver<Event>>) -> Option<Event> 
     match incoming {
         Some(receiver) => receiver.recv().await,
         None => std::future::pending().await,
+    }
+}
+
+/// Does what may wait for the disk. On a runtime with several threads the tasks of this one move to another first: a disk that
+/// hangs must not silence health.
+fn beside_the_others<T>(work: impl FnOnce() -> T) -> T {
+    match tokio::runtime::Handle::current().runtime_flavor() {
+        tokio::runtime::RuntimeFlavor::MultiThread => tokio::task::block_in_place(work),
+        _ => work(),
     }
 }
 
