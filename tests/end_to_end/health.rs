@@ -55,7 +55,7 @@ async fn a_chain_that_makes_no_blocks_is_not_ready_and_says_why() {
     };
     let chain = launch.flag("--db-path", disk.path.join("data")).start().await;
     chain.blocks(1).await;
-    disk.freeze();
+    let frozen_disk = disk.freeze();
     let frozen = Instant::now();
     let stalled = loop {
         let (status, body) = ready(&chain).await;
@@ -67,7 +67,7 @@ async fn a_chain_that_makes_no_blocks_is_not_ready_and_says_why() {
     };
     let bad = stalled["checks"].as_array().unwrap().iter().find(|check| check["ok"] == false).unwrap();
     assert!(bad["reason"].as_str().unwrap().contains("block"), "it says what is missing: {bad}");
-    disk.thaw();
+    drop(frozen_disk);
     chain.ready().await;
     chain.blocks(1).await;
     drop(chain);
@@ -120,23 +120,25 @@ impl FreezableDisk {
         mounted.then_some(FreezableDisk { path })
     }
 
-    fn freeze(&self) {
-        self.fsfreeze("--freeze");
+    /// Holds up every write until what is returned is dropped. That must happen before the chain is: a process that waits
+    /// for the disk cannot even be killed.
+    fn freeze(&self) -> Frozen<'_> {
+        let status = Command::new("fsfreeze").arg("--freeze").arg(&self.path).status().unwrap();
+        assert!(status.success(), "fsfreeze: {status}");
+        Frozen(self)
     }
+}
 
-    fn thaw(&self) {
-        self.fsfreeze("--unfreeze");
-    }
+struct Frozen<'a>(&'a FreezableDisk);
 
-    fn fsfreeze(&self, how: &str) {
-        let status = Command::new("fsfreeze").arg(how).arg(&self.path).status().unwrap();
-        assert!(status.success(), "fsfreeze {how}: {status}");
+impl Drop for Frozen<'_> {
+    fn drop(&mut self) {
+        let _ = Command::new("fsfreeze").arg("--unfreeze").arg(&self.0.path).output();
     }
 }
 
 impl Drop for FreezableDisk {
     fn drop(&mut self) {
-        let _ = Command::new("fsfreeze").arg("--unfreeze").arg(&self.path).output();
         let _ = Command::new("umount").arg("--lazy").arg(&self.path).output();
     }
 }

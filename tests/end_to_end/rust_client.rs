@@ -206,13 +206,13 @@ async fn compilation_is_bounded() {
     let Some(classes) = vectors("starknet/classes/compiler") else {
         return skipped("compilation_is_bounded", "the test vectors are not beside the repository");
     };
-    let scene = Scene::with(Launch::new().flag("--max-compilation-memory", "64")).await;
+    let scene = Scene::with(Launch::new().flag("--max-compilation-memory", "16")).await;
     let text =
         std::fs::read_to_string(classes.join("libfuncs_coverage__libfuncs_coverage.contract_class.json")).unwrap();
     let class: SierraClass = serde_json::from_str(&text).unwrap();
     let compiled = Felt::from_hex_unchecked("0x2db7a621b8ecb36159cdcc993c96714212806fe114acb5770f3aaadc514fc44");
     let declared = scene.user().declare_v3(Arc::new(class.flatten().unwrap()), compiled).send().await;
-    let refusal = declared.expect_err("it cannot be compiled in 64 MB").to_string();
+    let refusal = declared.expect_err("it cannot be compiled in 16 MB").to_string();
     assert!(refusal.to_lowercase().contains("compil"), "{refusal}");
 
     let sent = scene.user().execute_v3(vec![transfer(scene.other(), 1)]).send().await.unwrap();
