@@ -217,7 +217,7 @@ fn read_all(reader: &mut Reader<'_>, around: &Surroundings) -> Option<Starknet> 
         block_time: reader.time("seq-block-time", BLOCK_TIME_MIN, DAY),
         empty_blocks: !reader.switch("no-empty-blocks"),
         compilation: Compilation {
-            memory_bytes: reader.value("max-compilation-memory", 1, |text| number(text, 64, 1 << 20)) * 1_000_000,
+            memory_bytes: reader.value("max-compilation-memory", 1, |text| number(text, 16, 1 << 20)) * 1_000_000,
             cpu_time: reader.time("max-compilation-cpu-time", Duration::from_secs(1), DAY),
             concurrent: reader.count("max-concurrent-compilations", 1, 256),
         },
