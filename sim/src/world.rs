@@ -104,7 +104,8 @@ struct Node {
     suspended: bool,
     /// Until when the backend refuses everything.
     refuses_until: Timestamp,
-    mailbox: Vec<Event>,
+    #[expect(clippy::vec_box, reason = "events travel in boxes, so that none is copied on its way")]
+    mailbox: Vec<Box<Event>>,
     faulty: bool,
     follows: bool,
     /// What it heard last that it is.
@@ -280,11 +281,11 @@ impl World {
 
     fn happen(&mut self, item: Item) -> Result<(), Violation> {
         match item {
-            Item::Event { to, run, event } => self.deliver(to, run, *event),
+            Item::Event { to, run, event } => self.deliver(to, run, event),
             Item::Wake { to, run } => {
                 if self.nodes[to].wake_at <= self.now {
                     self.nodes[to].wake_at = Timestamp::MAX;
-                    self.deliver(to, run, Event::Wake)
+                    self.deliver(to, run, Box::new(Event::Wake))
                 } else {
                     Ok(())
                 }
@@ -377,7 +378,7 @@ impl World {
             self.answer_in_time(place, Event::Leadership(Role::Leader));
         }
         let run = self.nodes[place].run;
-        self.deliver(place, run, Event::Wake)
+        self.deliver(place, run, Box::new(Event::Wake))
     }
 
     fn config(&self, place: usize) -> Config {
@@ -419,7 +420,7 @@ impl World {
     }
 
     /// One turn of one heart.
-    fn deliver(&mut self, place: usize, run: u32, event: Event) -> Result<(), Violation> {
+    fn deliver(&mut self, place: usize, run: u32, event: Box<Event>) -> Result<(), Violation> {
         let node = &mut self.nodes[place];
         if node.run != run || node.heart.is_none() {
             return Ok(());
@@ -428,7 +429,7 @@ impl World {
             node.mailbox.push(event);
             return Ok(());
         }
-        if let Event::Leadership(role) = event {
+        if let Event::Leadership(role) = *event {
             node.role = role;
         }
         if node.faulty {
@@ -437,7 +438,7 @@ impl World {
         self.step(place, event)
     }
 
-    fn step(&mut self, place: usize, event: Event) -> Result<(), Violation> {
+    fn step(&mut self, place: usize, event: Box<Event>) -> Result<(), Violation> {
         let clock = self.clock(place);
         self.counts.steps += 1;
         self.digest.write_u64(clock.as_millis());
@@ -452,7 +453,7 @@ impl World {
             println!("slot {} {clock} node {place} ◄ {event:?}", self.slot());
         }
         if let Some(heart) = &mut self.nodes[place].heart {
-            heart.step(clock, event, &mut effects);
+            heart.step(clock, *event, &mut effects);
             let deadline = heart.deadline();
             if !deadline_ahead::holds(clock, deadline) {
                 let what = format!("asks to be woken at {deadline}, and it is {clock}");

@@ -6,6 +6,7 @@
 //! under an equivocating proposer (that takes `5f - 1`: Abraham, Nayak, Ren, Xiang, "Good-case Latency of Byzantine Broadcast", PODC 2021).
 
 use std::fmt;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
@@ -110,8 +111,8 @@ pub struct Attestation {
 pub struct Certificate {
     /// What the quorum vowed.
     pub vow: Vow,
-    /// Who signed, in rising order of members.
-    pub signatures: Vec<(MemberId, Signature)>,
+    /// Who signed, in rising order of members. Shared: certificates travel with proposals and attestations, and are copied often.
+    pub signatures: Arc<[(MemberId, Signature)]>,
 }
 
 /// A member's block for a slot that is its own, with all that a listener who missed something needs to follow.

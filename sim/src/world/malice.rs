@@ -94,5 +94,5 @@ fn boast(from: usize, proposal: &Proposal) -> Proposal {
     let Some(slot) = proposal.slot.previous() else { return proposal.clone() };
     let vow = Vow { slot, stage: Stage::Endorse, block: proposal.payload.block };
     let signatures = member(from).map_or_else(Vec::new, |member| vec![(member, Signature::default()); 7]);
-    Proposal { lock: Some(Certificate { vow, signatures }), ..proposal.clone() }
+    Proposal { lock: Some(Certificate { vow, signatures: signatures.into() }), ..proposal.clone() }
 }
