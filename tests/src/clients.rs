@@ -18,13 +18,18 @@ pub async fn javascript(chain: &Chain, script: &str) {
     drive(chain, script, node).await;
 }
 
-/// Runs a script of `tests/clients/python` with starknet.py against `chain`, when that is installed.
+/// Runs a script of `tests/clients/python` with starknet.py against `chain`, when that is installed in the Python that
+/// `SEQUENZA_PYTHON` names, or else in `python3`.
 pub async fn python(chain: &Chain, script: &str) {
-    let installed = Command::new("python3").args(["-c", "import starknet_py"]).output();
+    let program = std::env::var_os("SEQUENZA_PYTHON").unwrap_or_else(|| "python3".into());
+    let installed = Command::new(&program).args(["-c", "import starknet_py"]).output();
     if !installed.is_ok_and(|output| output.status.success()) {
-        return skipped(script, "starknet.py is not installed: pip install starknet-py==0.30.0");
+        return skipped(
+            script,
+            "starknet.py is not installed: run cargo xtask test, or pip install starknet-py==0.30.0",
+        );
     }
-    let mut python = Command::new("python3");
+    let mut python = Command::new(&program);
     python.arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("clients/python").join(script));
     drive(chain, script, python).await;
 }

@@ -1,6 +1,7 @@
 //! `cargo xtask test`: from a fresh clone to one verdict.
 //!
-//! 1. `npm ci` in `tests/clients`, unless what is installed already matches the lock file.
+//! 1. `npm ci` in `tests/clients`, unless what is installed already matches the lock file; and starknet.py into a virtual
+//!    environment in the target folder, where there is a Python that can.
 //! 2. Build every target but the simulator's. The simulator switches on `sequencer`'s `mutants`; cargo unites the
 //!    features of what it builds together, so building it here would put seeded bugs into the binary under test.
 //! 3. Keep a copy of the binary aside and name it in `SEQUENZA_BIN`: `tests/` drives that one.
@@ -20,6 +21,9 @@ use crate::steps::{Root, announce, run, spoken};
 /// Where the npm packages of the test clients are described.
 const CLIENTS: &str = "tests/clients";
 
+/// What `pip` installs for the Python client, named in the environment's mark so that another version replaces it.
+const STARKNET_PY: &str = "starknet-py==0.30.0";
+
 /// Everything that is built with the features the product has.
 const PRODUCT: [&str; 4] = ["--workspace", "--exclude", "sim", "--locked"];
 
@@ -27,6 +31,7 @@ const PRODUCT: [&str; 4] = ["--workspace", "--exclude", "sim", "--locked"];
 pub(crate) fn test(root: &Root, args: &TestArgs) -> anyhow::Result<()> {
     let started = Instant::now();
     install_clients(&root.path().join(CLIENTS))?;
+    let python = install_python(&root.artifact("xtask", "python"));
     let mut build = root.cargo(["build", "--all-targets"]);
     build.args(PRODUCT);
     run("build", build)?;
@@ -35,6 +40,9 @@ pub(crate) fn test(root: &Root, args: &TestArgs) -> anyhow::Result<()> {
     let mut tally = Tally::default();
     let mut product = root.cargo(["test", "--no-fail-fast"]);
     product.args(PRODUCT).env("SEQUENZA_BIN", &binary);
+    if let Some(python) = python {
+        product.env("SEQUENZA_PYTHON", python);
+    }
     watch("tests", select(product, args), &mut tally)?;
     let sim = root.cargo(["test", "--no-fail-fast", "--locked", "--package", "sim"]);
     watch("tests of the simulator", select(sim, args), &mut tally)?;
@@ -61,6 +69,29 @@ fn install_clients(clients: &Path) -> anyhow::Result<()> {
     run("npm packages of the test clients", npm)
         .context("the tests drive the chain with starknet.js: install node (20 or newer) with npm and try again")?;
     std::fs::write(&mark, wanted).with_context(|| format!("cannot write {}", mark.display()))
+}
+
+/// The Python of a virtual environment with starknet.py; `None`, said plainly, where this machine cannot have one: the test that
+/// needs it then counts as skipped.
+fn install_python(environment: &Path) -> Option<PathBuf> {
+    let (python, mark) = (environment.join("bin/python"), environment.join("installed"));
+    if std::fs::read_to_string(&mark).is_ok_and(|installed| installed == STARKNET_PY) {
+        return Some(python);
+    }
+    let mut venv = Command::new("python3");
+    venv.args(["-m", "venv", "--clear"]).arg(environment);
+    let mut pip = Command::new(&python);
+    pip.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", STARKNET_PY]);
+    let installed = run("a Python environment", venv)
+        .and_then(|()| run("starknet.py", pip))
+        .and_then(|()| std::fs::write(&mark, STARKNET_PY).context("cannot write the environment's mark"));
+    match installed {
+        Ok(()) => Some(python),
+        Err(error) => {
+            eprintln!("    without starknet.py: {error:#}");
+            None
+        }
+    }
 }
 
 /// Copies the binary out of cargo's way: a later build may replace it while tests still run it.
