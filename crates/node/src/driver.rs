@@ -394,7 +394,7 @@ impl Driver {
         }
         self.metrics.observe(now, &self.timetable, event, self.effects.as_slice());
         let Some(journal) = &mut self.journal else { return };
-        if let Err(error) = beside_the_others(|| journal.step(now, event, &self.effects)) {
+        if let Err(error) = beside_the_others(|| journal.step(now, event, &self.effects, &self.sequencer)) {
             // The chain matters more than its story. A gap would make the rest undecidable, so the story ends here.
             tracing::error!(%error, "the journal cannot be written and is closed until the next start");
             self.metrics.journal_failed();

@@ -3,6 +3,9 @@
 //! A run is written to files `<start in ms>-<part>.jsonl`. The first line of a run says how the heart was set up; each further line is a step:
 //! the time, what was heard, what was ordered. Bodies of blocks are left out, decisions never look at them. Lines are not synced: after a
 //! power loss the last seconds may be missing, which harms nothing but the story.
+//!
+//! Each later file of a run begins with a checkpoint, all that the heart knew then. So a run can be decided again from the oldest file that is
+//! still there, and each checkpoint on the way is compared with where the steps before it led.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufRead, BufReader, Read, Write};
@@ -11,6 +14,7 @@ use std::path::{Path, PathBuf};
 
 use sequencer::{Config, Effect, Effects, Event, Memory, Sequencer};
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use thiserror::Error;
 use types::{Heads, Timestamp};
 
@@ -69,6 +73,9 @@ struct Opening {
     part: u32,
     /// In the first part of a run alone.
     start: Option<Start>,
+    /// In every other part: the heart as the steps before left it. Kept as written until it is needed, for a later release may know more.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    checkpoint: Option<Value>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -102,21 +109,15 @@ impl Journal {
         let run = at.as_millis().max(newest);
         let file = create(&folder, run, 0)?;
         let mut journal = Self { folder, options, run, part: 0, file, written: 0, line: Vec::new() };
-        journal.open_part(Some(start))?;
+        journal.open_part(Some(start), None)?;
         Ok(journal)
     }
 
-    /// Writes one step.
+    /// Writes one step, which left the heart as `sequencer` is now.
     ///
     /// # Errors
     /// When the file cannot be written. The run then cannot be decided again beyond this step.
-    pub fn step(&mut self, at: Timestamp, event: &Event, effects: &Effects) -> io::Result<()> {
-        if self.written >= self.options.file_bytes {
-            self.part += 1;
-            self.file = create(&self.folder, self.run, self.part)?;
-            self.written = 0;
-            self.open_part(None)?;
-        }
+    pub fn step(&mut self, at: Timestamp, event: &Event, effects: &Effects, sequencer: &Sequencer) -> io::Result<()> {
         // Borrowed, so that a step costs no copy; the same shape as `Line::Step`.
         #[derive(Serialize)]
         struct BorrowedStep<'a> {
@@ -128,12 +129,20 @@ impl Journal {
         struct Borrowed<'a> {
             step: BorrowedStep<'a>,
         }
-        self.write(&Borrowed { step: BorrowedStep { at, event, effects } })
+        self.write(&Borrowed { step: BorrowedStep { at, event, effects } })?;
+        if self.written >= self.options.file_bytes {
+            self.part += 1;
+            self.file = create(&self.folder, self.run, self.part)?;
+            self.written = 0;
+            self.open_part(None, Some(serde_json::to_value(sequencer)?))?;
+        }
+        Ok(())
     }
 
-    fn open_part(&mut self, start: Option<&Start>) -> io::Result<()> {
+    fn open_part(&mut self, start: Option<&Start>, checkpoint: Option<Value>) -> io::Result<()> {
         let program = concat!("sequenza ", env!("CARGO_PKG_VERSION")).to_owned();
-        let opening = Opening { format: FORMAT, program, run: self.run, part: self.part, start: start.cloned() };
+        let (run, part, start) = (self.run, self.part, start.cloned());
+        let opening = Opening { format: FORMAT, program, run, part, start, checkpoint };
         self.write(&Line::Opening(Box::new(opening)))?;
         self.forget_oldest()
     }
@@ -168,6 +177,8 @@ impl Journal {
 pub struct Verdict {
     /// Start of the run in milliseconds since the epoch, which names it.
     pub run: u64,
+    /// The part from which it was decided again: 0 is its beginning, a later one the oldest that is still there.
+    pub from: u32,
     /// Steps decided again.
     pub steps: u64,
     /// Whether the last line was cut off in writing, and left out.
@@ -218,14 +229,6 @@ pub enum ReplayError {
         /// The system's answer.
         source: io::Error,
     },
-    /// The part with the beginning of the run is gone.
-    #[error(
-        "the beginning of run {run} was removed to save space, so it cannot be decided again: keep more with a larger journal"
-    )]
-    BeginningLost {
-        /// The run.
-        run: u64,
-    },
     /// A part in the middle is gone.
     #[error("part {part} of run {run} is missing")]
     PartMissing {
@@ -248,7 +251,8 @@ pub enum ReplayError {
 
 /// Decides a recorded run again and compares, step by step.
 ///
-/// `path` is a journal folder, whose newest run is taken, or one file, whose run is taken from its beginning up to that file.
+/// `path` is a journal folder, whose newest run is taken, or one file, whose run is taken up to that file: from its beginning, or where that
+/// was removed to save space, from the oldest file that is still there.
 ///
 /// # Errors
 /// See [`ReplayError`]. A difference is no error.
@@ -258,10 +262,7 @@ pub fn replay(path: impl AsRef<Path>) -> Result<Verdict, ReplayError> {
     let (Some(first), Some(last)) = (parts.first(), parts.last()) else {
         return Err(ReplayError::NoJournal(path.to_owned()));
     };
-    let run = first.run;
-    if first.part != 0 {
-        return Err(ReplayError::BeginningLost { run });
-    }
+    let (run, from) = (first.run, first.part);
     if let Some(gap) = parts.windows(2).find(|pair| pair[1].part != pair[0].part + 1) {
         return Err(ReplayError::PartMissing { run, part: gap[0].part + 1 });
     }
@@ -270,16 +271,16 @@ pub fn replay(path: impl AsRef<Path>) -> Result<Verdict, ReplayError> {
         let mut lines = Lines::open(&part.path)?;
         while let Some((line, text)) = lines.next_line()? {
             if text.last() != Some(&b'\n') && part.part == last.part {
-                return Ok(Verdict { run, steps: again.steps, torn: true, outcome: Outcome::Agreed });
+                return Ok(Verdict { run, from, steps: again.steps, torn: true, outcome: Outcome::Agreed });
             }
             let parsed = serde_json::from_slice(&text).map_err(|error| lines.bad(line, error.to_string()))?;
             if let Some(difference) = again.take(&part.path, line, parsed).map_err(|reason| lines.bad(line, reason))? {
                 let outcome = Outcome::Differed(Box::new(difference));
-                return Ok(Verdict { run, steps: again.steps, torn: false, outcome });
+                return Ok(Verdict { run, from, steps: again.steps, torn: false, outcome });
             }
         }
     }
-    Ok(Verdict { run, steps: again.steps, torn: false, outcome: Outcome::Agreed })
+    Ok(Verdict { run, from, steps: again.steps, torn: false, outcome: Outcome::Agreed })
 }
 
 /// A heart that is taken through a recorded run.
@@ -299,6 +300,7 @@ impl Again {
                 if let Some(start) = opening.start {
                     self.sequencer = Some(start.sequencer());
                 }
+                opening.checkpoint.map_or(Ok(()), |checkpoint| self.stand_at(checkpoint, &opening.program))?;
                 Ok(None)
             }
             Line::Step(step) => {
@@ -317,6 +319,23 @@ impl Again {
                 }))
             }
         }
+    }
+}
+
+impl Again {
+    /// Begins at a checkpoint, or checks that the steps so far lead to it.
+    fn stand_at(&mut self, checkpoint: Value, program: &str) -> Result<(), String> {
+        let Some(sequencer) = &self.sequencer else {
+            let sequencer = serde_json::from_value(checkpoint);
+            let foreign = |error| format!("the checkpoint of {program} cannot be read by this release: {error}");
+            self.sequencer = Some(sequencer.map_err(foreign)?);
+            return Ok(());
+        };
+        let reached = serde_json::to_value(sequencer).map_err(|error| error.to_string())?;
+        if reached == checkpoint {
+            return Ok(());
+        }
+        Err(format!("the steps before do not lead to this checkpoint: they lead to {reached}"))
     }
 }
 

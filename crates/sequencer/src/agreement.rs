@@ -9,13 +9,14 @@ pub(crate) use committee::{Council, Scene};
 pub(crate) use conductor::{Conductor, Told};
 pub(crate) use solo::Solo;
 
+use serde::{Deserialize, Serialize};
 use types::BlockHash;
 
 use crate::mutants::Mutation;
 use crate::{AgreementConfig, Memory, Timetable};
 
 /// One of the three ways to agree.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 #[expect(clippy::large_enum_variant, reason = "one a process")]
 pub(crate) enum Agreement {
     Solo(Solo),

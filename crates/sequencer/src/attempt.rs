@@ -1,11 +1,12 @@
 //! An order that is given again until it is answered well.
 
+use serde::{Deserialize, Serialize};
 use types::Timestamp;
 
 use crate::Backoff;
 
 /// Where an order stands: out and awaiting its answer, or failed and waiting to be given again.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Attempt {
     failures: u32,
     again: Option<Timestamp>,

@@ -1,5 +1,6 @@
 //! The one build that may be outstanding.
 
+use serde::{Deserialize, Serialize};
 use types::{Attributes, BuildId, Payload, Slot, Timestamp};
 
 use crate::attempt::Attempt;
@@ -14,7 +15,7 @@ pub(crate) const SEAL_ATTEMPTS_MAX: u32 = 8;
 ///            Open ⇢                     Seal ⇢
 ///   idle ───────────► opening ─► open ────────► sealing ─► idle (sealed, empty or cancelled)
 /// ```
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Builder {
     build: Option<Build>,
     builds: u64,
@@ -22,14 +23,14 @@ pub(crate) struct Builder {
 }
 
 /// A block being made.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Build {
     pub(crate) id: BuildId,
     pub(crate) attributes: Attributes,
     stage: Stage,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 enum Stage {
     Opening(Attempt),
     Open,

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use serde::{Deserialize, Serialize};
 use types::{BlockNumber, BlockRef, Timestamp};
 
 use crate::attempt::Attempt;
@@ -12,14 +13,14 @@ use crate::{Backoff, Effect, Effects};
 pub const PARKED_MAX: u64 = 32;
 
 /// Decided blocks above our head.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(crate) struct CatchUp {
     target: Option<BlockRef>,
     parked: BTreeMap<BlockNumber, Decided>,
     fetch: Option<Fetch>,
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 struct Fetch {
     from: BlockNumber,
     to: BlockNumber,

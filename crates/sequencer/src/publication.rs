@@ -4,13 +4,14 @@
 //!   decided ──► Import ⇢ valid ──► SetHeads · Publish (if we led) ⇢ set ──► the next build may open
 //! ```
 
+use serde::{Deserialize, Serialize};
 use types::{Announcement, BlockHash, BlockRef, Heads, Payload, Timestamp};
 
 use crate::attempt::Attempt;
 use crate::{Effect, Effects};
 
 /// A payload that may become part of the chain.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Decided {
     /// The payload and its proof.
     pub(crate) announcement: Announcement,
@@ -26,7 +27,7 @@ impl Decided {
 }
 
 /// The one payload on its way into the chain, the one import, and the one setting of heads that may be outstanding.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Publication {
     /// Decided and right above the head. Held, and imported again if need be, until it is the head.
     pub(crate) deciding: Option<Decided>,
@@ -36,13 +37,13 @@ pub(crate) struct Publication {
     unconfirmed: Option<Announcement>,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 struct Import {
     payload: Payload,
     attempt: Attempt,
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 struct Setting {
     heads: Heads,
     attempt: Attempt,

@@ -14,7 +14,10 @@ use crate::publication::{Decided, Publication};
 use crate::{AgreementConfig, Backoff, Config, Effect, Effects, Event, HaltReason, Memory, QueryId, Record, Timetable};
 
 /// Decides; never waits, never reads a clock, never sees a transaction.
-#[derive(Clone, Debug)]
+///
+/// The serialised form is a checkpoint for the journal: whoever reads it back decides the same from there on. Like the journal
+/// it leaves out the bodies of payloads, so no process starts from one; for that there is [`Sequencer::recover`].
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Sequencer {
     timetable: Timetable,
     backoff: Backoff,
@@ -30,6 +33,7 @@ pub struct Sequencer {
     queries: QueryId,
     halted: Option<HaltReason>,
     deadline: Timestamp,
+    #[serde(skip)]
     mutation: Mutation,
 }
 

@@ -218,6 +218,22 @@ proptest! {
         prop_assert_eq!(run(), run());
     }
 
+    /// A checkpoint holds all that the heart knows: read back at any step, it decides as if nothing had happened.
+    #[test]
+    fn a_checkpoint_reads_back(config in config(), events in vec((time(), event()), 0..40)) {
+        let mut through = Sequencer::new(config.clone(), Heads::at(BlockRef::default()));
+        let mut again = Sequencer::new(config, Heads::at(BlockRef::default()));
+        let (mut expected, mut effects) = (Effects::new(), Effects::new());
+        for (now, event) in events {
+            let checkpoint = serde_json::to_string(&again).expect("written");
+            again = serde_json::from_str(&checkpoint).expect("read back");
+            through.step(now, event.clone(), &mut expected);
+            again.step(now, event, &mut effects);
+            prop_assert_eq!(&expected, &effects);
+            prop_assert_eq!(through.deadline(), again.deadline());
+        }
+    }
+
     #[test]
     fn the_journal_form_reads_back(event in event(), config in config()) {
         let line = serde_json::to_string(&event).expect("an event is written");

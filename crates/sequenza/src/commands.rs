@@ -72,7 +72,11 @@ fn replay(journal: &Path) -> Result<(), Failure> {
     let torn = if verdict.torn { ", and a last line that was cut off in writing" } else { "" };
     match verdict.outcome {
         Outcome::Agreed => {
-            print(&format!("run {}: {} steps decided again as recorded{torn}\n", verdict.run, verdict.steps))
+            let from = match verdict.from {
+                0 => String::new(),
+                part => format!(" from part {part} on, the oldest that is kept"),
+            };
+            print(&format!("run {}: {} steps decided again as recorded{from}{torn}\n", verdict.run, verdict.steps))
         }
         Outcome::Differed(difference) => {
             let Difference { file, line, at, event, recorded, decided } = *difference;

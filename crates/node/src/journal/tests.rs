@@ -22,7 +22,7 @@ fn write_run(folder: &Path, options: JournalOptions, blocks: u64) -> u64 {
         let event = events.pop().unwrap_or(Event::Wake);
         let mut effects = Effects::new();
         heart.step(now, event.clone(), &mut effects);
-        journal.step(now, &event, &effects).expect("written");
+        journal.step(now, &event, &effects, &heart).expect("written");
         steps += 1;
         for effect in effects {
             events.splice(0..0, answer(effect, &heart));
@@ -137,6 +137,34 @@ fn the_journal_stays_within_its_bounds_and_every_part_of_a_run_counts() {
     let total: u64 =
         files(folder.path()).expect("readable").iter().map(|f| fs::metadata(&f.path).expect("there").len()).sum();
     assert!(total < 65_000, "{total}");
+}
+
+/// What was removed to save space is no reason not to decide the rest again.
+#[test]
+fn a_run_is_decided_again_from_the_oldest_part_that_is_kept() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let options = JournalOptions { file_bytes: 20_000, total_bytes: 1_000_000 };
+    let steps = write_run(folder.path(), options, 60);
+    let parts = files(folder.path()).expect("readable");
+    for part in &parts[..2] {
+        fs::remove_file(&part.path).expect("removed");
+    }
+    let verdict = replay(folder.path()).expect("replays");
+    assert_eq!((verdict.from, verdict.outcome), (2, Outcome::Agreed));
+    assert!(verdict.steps > 0 && verdict.steps < steps, "{} of {steps}", verdict.steps);
+
+    // A changed checkpoint leads elsewhere than recorded, and is noticed by the part before it.
+    let third = &parts[3].path;
+    let text = fs::read_to_string(third).expect("readable");
+    let builds = text.split("\"builds\":").nth(1).and_then(|rest| rest.split(',').next()).expect("in the checkpoint");
+    fs::write(third, text.replacen(&format!("\"builds\":{builds}"), "\"builds\":1", 1)).expect("written");
+    let error = replay(folder.path()).expect_err("does not follow");
+    assert!(
+        matches!(&error, ReplayError::BadLine { line: 1, reason, .. } if reason.contains("do not lead")),
+        "{error}"
+    );
+    fs::remove_file(&parts[2].path).expect("removed");
+    assert!(matches!(replay(folder.path()).expect("replays").outcome, Outcome::Differed(_)));
 }
 
 #[test]

@@ -27,6 +27,7 @@ mod heard;
 
 use std::collections::BTreeMap;
 
+use serde::{Deserialize, Serialize};
 use types::{
     Announcement, Attestation, BlockHash, BlockNumber, BlockRef, BuildId, Certificate, Committee, MemberId, Millis,
     Payload, Proposal, Signature, Slot, Stage, Timestamp, Verdict, Vow,
@@ -45,13 +46,14 @@ const SLOTS_BEHIND_MAX: u64 = 2;
 const PAYLOADS_MAX: usize = 8;
 
 /// One member's, or a mere listener's, part in the committee.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Council {
     committee: Committee,
     me: Option<MemberId>,
     began: BlockNumber,
     resend: Millis,
     timetable: Timetable,
+    #[serde(skip)]
     mutation: Mutation,
 
     /// Our newest promise. Never goes back.
@@ -81,14 +83,14 @@ pub(crate) struct Council {
 }
 
 /// A payload at a height not decided yet.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 struct Known {
     payload: Payload,
     belief: Belief,
 }
 
 /// How far a payload is believed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 enum Belief {
     /// Heard of.
     Heard,
@@ -101,7 +103,7 @@ enum Belief {
 }
 
 /// The payload that our own backend sealed last.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 struct Own {
     build: BuildId,
     slot: Slot,

@@ -12,6 +12,7 @@
 //! A commit whose outcome is unclear is neither trusted nor given up: the payload is held, the same payload is committed again
 //! while we lead, and it is lost only when another block stands at its height.
 
+use serde::{Deserialize, Serialize};
 use types::{Announcement, BlockHash, BlockRef, BuildId, Failure, Payload, Timestamp};
 
 use crate::attempt::Attempt;
@@ -20,16 +21,17 @@ use crate::publication::Decided;
 use crate::{Backoff, Effect, Effects, QueryId, Role};
 
 /// What is known of the conductor, and the payload that it may or may not hold.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Conductor {
     role: Role,
     sight: Sight,
     held: Option<Held>,
+    #[serde(skip)]
     mutation: Mutation,
 }
 
 /// Does the conductor's chain end where ours does? Asked anew after each election.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 enum Sight {
     Unsure,
     Asking(QueryId, Attempt),
@@ -37,7 +39,7 @@ enum Sight {
 }
 
 /// Our sealed payload until it is decided or lost.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 struct Held {
     payload: Payload,
     build: BuildId,

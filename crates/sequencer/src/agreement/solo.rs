@@ -2,6 +2,7 @@
 //!
 //! `Open ⇢ Seal ⇢ Persist · Announce · Import ⇢ SetHeads · Publish`
 
+use serde::{Deserialize, Serialize};
 use types::{Announcement, Payload};
 
 use crate::mutants::{Mutant, Mutation};
@@ -9,7 +10,7 @@ use crate::publication::Decided;
 use crate::{Effect, Effects, Memory, Record};
 
 /// Nothing to remember: each slot may be led, and a payload is decided as soon as it is durable.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub(crate) struct Solo;
 
 impl Solo {

@@ -2,12 +2,14 @@
 
 use std::collections::BTreeMap;
 
+use serde::{Deserialize, Serialize};
 use types::{Attestation, Certificate, MemberId, Signature, Slot, Stage, Vow};
 
 /// Votes of the last few slots, the newest certificate of each stage that they make, and nothing else: at most one vow per member,
 /// stage and slot.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Tally {
+    #[serde(with = "in_pairs")]
     votes: BTreeMap<(Slot, Stage), BTreeMap<MemberId, (Vow, Signature)>>,
 }
 
@@ -63,5 +65,30 @@ impl Tally {
             let conflicts = earlier.block != vow.block;
             conflicts.then(|| Attestation { member, vow: *earlier, lock: None, signature: signature.clone() })
         })
+    }
+}
+
+/// A map as a list of pairs: its keys are no text, as those of a JSON object must be.
+mod in_pairs {
+    use std::collections::BTreeMap;
+
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    pub(super) fn serialize<S, K, V>(map: &BTreeMap<K, V>, serializer: S) -> Result<S::Ok, S::Error>
+    where
+        S: Serializer,
+        K: Serialize,
+        V: Serialize,
+    {
+        serializer.collect_seq(map)
+    }
+
+    pub(super) fn deserialize<'de, D, K, V>(deserializer: D) -> Result<BTreeMap<K, V>, D::Error>
+    where
+        D: Deserializer<'de>,
+        K: Deserialize<'de> + Ord,
+        V: Deserialize<'de>,
+    {
+        Vec::deserialize(deserializer).map(|pairs: Vec<(K, V)>| pairs.into_iter().collect())
     }
 }
