@@ -1,4 +1,5 @@
-//! State commitments of Starknet: a binary Patricia trie over a store of nodes found by their hash.
+//! State commitments over a store of nodes found by their hash: Starknet's binary Patricia trie here, Ethereum's Merkle-Patricia trie
+//! in [`merkle`].
 //!
 //! The trie is never held in memory as a whole. An [`Update`] is computed from a root, a batch of changes and a
 //! [`NodeStore`] that can look nodes up; what comes back is the new root and the nodes that did not exist before.
@@ -13,7 +14,7 @@
 //! What this crate deliberately does not know: where nodes are kept, threads, time, blocks, and what a key or value means beyond
 //! the three leaf formulas of [`contract_leaf`], [`class_leaf`] and [`state_root`].
 //!
-//! Start from [`Trie`] (with [`CONTRACTS`], [`STORAGE`], [`CLASSES`]) and [`NodeStore`].
+//! Start from [`merkle::update`] for Ethereum; for Starknet from [`Trie`] (with [`CONTRACTS`], [`STORAGE`], [`CLASSES`]) and [`NodeStore`].
 //!
 //! ```
 //! use starknet_types_core::felt::Felt;
@@ -33,6 +34,7 @@
 //! Formulas: <https://docs.starknet.io/learn/protocol/state>, `starknet_committer/src/hash_function/hash.rs`.
 
 mod hash;
+pub mod merkle;
 mod node;
 mod path;
 mod pedersen;
