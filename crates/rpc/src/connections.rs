@@ -88,7 +88,7 @@ impl Connections {
         let id = open.next;
         open.next += 1;
         open.sockets.insert(id, Arc::clone(&state));
-        self.metrics.connections.set(open.sockets.len() as i64);
+        self.metrics.connections.inc();
         Some(Connection(Arc::new(Held { id, state, table: Arc::clone(self) })))
     }
 
@@ -192,9 +192,8 @@ impl Connection {
 
 impl Drop for Held {
     fn drop(&mut self) {
-        let mut open = self.table.open.lock();
-        open.sockets.remove(&self.id);
-        self.table.metrics.connections.set(open.sockets.len() as i64);
+        self.table.open.lock().sockets.remove(&self.id);
+        self.table.metrics.connections.dec();
     }
 }
 

@@ -47,6 +47,7 @@
 mod connections;
 mod dispatch;
 mod health;
+mod jwt;
 mod limits;
 mod message;
 mod metrics;
@@ -56,6 +57,7 @@ mod server;
 mod socket;
 
 pub use health::{Check, Finding, Health};
+pub use jwt::{Denied, JwtSecret, SecretError};
 pub use limits::Limits;
 pub use message::ErrorObject;
 pub use namespace::{Closed, Namespace, Sink, SubscriptionId};

@@ -38,6 +38,7 @@ pub(crate) struct Metrics {
     refused: Family<CodeLabels, Counter>,
     pub(crate) connections: Gauge,
     pub(crate) connections_dropped: Counter<u64, AtomicU64>,
+    pub(crate) denied: Counter<u64, AtomicU64>,
     pub(crate) sockets: Gauge,
 }
 
@@ -49,6 +50,7 @@ impl Metrics {
             refused: Family::default(),
             connections: Gauge::default(),
             connections_dropped: Counter::default(),
+            denied: Counter::default(),
             sockets: Gauge::default(),
         }
     }
@@ -64,6 +66,7 @@ impl Metrics {
             "Sockets closed for being slow, silent or one too many",
             self.connections_dropped.clone(),
         );
+        rpc.register("denied", "Requests to an authenticated port without a good token", self.denied.clone());
         rpc.register("websockets", "Open WebSocket sessions", self.sockets.clone());
     }
 

@@ -1,6 +1,7 @@
 //! Paths of a listener: calls, WebSockets, health, metrics, and a word for people with a browser.
 
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use axum::Router;
 use axum::body::Body;
@@ -90,6 +91,9 @@ async fn call(State(mounted): State<Mounted>, headers: HeaderMap, body: Body) ->
     if !mounted.surface.http {
         return plain(StatusCode::FORBIDDEN, "JSON-RPC by HTTP is switched off here; open a WebSocket instead\n");
     }
+    if let Some(refusal) = unauthorized(&mounted.service, &headers) {
+        return closing(refusal);
+    }
     if !is_json(&headers) {
         let advice = "send JSON-RPC with the header content-type: application/json\n";
         return plain(StatusCode::UNSUPPORTED_MEDIA_TYPE, advice);
@@ -115,6 +119,18 @@ async fn call(State(mounted): State<Mounted>, headers: HeaderMap, body: Body) ->
     }
 }
 
+/// What to say to who shows no good token, where one is asked for.
+fn unauthorized(service: &Service, headers: &HeaderMap) -> Option<Response> {
+    let secret = service.secret.as_ref()?;
+    let header = headers.get(header::AUTHORIZATION).map(HeaderValue::as_bytes);
+    let denied = secret.admits(header, SystemTime::now()).err()?;
+    service.metrics.denied.inc();
+    tracing::debug!(%denied, "a request without a good token");
+    let mut response = plain(StatusCode::UNAUTHORIZED, format!("{denied}\n"));
+    response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+    Some(response)
+}
+
 /// A page in a browser can send text or a form to any address without asking; JSON it cannot. So only JSON is taken.
 fn is_json(headers: &HeaderMap) -> bool {
     let Some(value) = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()) else { return false };
@@ -128,6 +144,9 @@ async fn greet_or_upgrade(
     headers: HeaderMap,
     upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
 ) -> Response {
+    if let Some(refusal) = unauthorized(&mounted.service, &headers) {
+        return refusal;
+    }
     let asked = headers.get(header::UPGRADE).is_some();
     let upgrade = match upgrade {
         Ok(upgrade) => upgrade,

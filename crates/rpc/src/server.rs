@@ -21,6 +21,7 @@ use tower::ServiceExt;
 use crate::connections::{Connection, Connections};
 use crate::dispatch::{Dispatcher, Turns};
 use crate::health::Health;
+use crate::jwt::JwtSecret;
 use crate::limits::Limits;
 use crate::metrics::Metrics;
 use crate::namespace::Namespace;
@@ -75,6 +76,7 @@ pub struct Service {
     pub(crate) registry: Arc<Registry>,
     pub(crate) cors: Cors,
     pub(crate) greeting: String,
+    pub(crate) secret: Option<JwtSecret>,
     turns: Arc<Turns>,
     connections: Arc<Connections>,
 }
@@ -82,7 +84,18 @@ pub struct Service {
 impl Service {
     /// A service without any namespace.
     pub fn new(limits: Limits) -> Self {
-        let (limits, metrics) = (Arc::new(limits), Metrics::new());
+        Service::counting_in(limits, Metrics::new())
+    }
+
+    /// A service without any namespace that has the limits of this one and is counted in its metrics, with sockets and
+    /// turns of its own: what crowds the one does not delay the other.
+    #[must_use]
+    pub fn beside(&self) -> Self {
+        Service::counting_in(Limits::clone(&self.limits), self.metrics.clone())
+    }
+
+    fn counting_in(limits: Limits, metrics: Metrics) -> Self {
+        let limits = Arc::new(limits);
         Service {
             mounts: Vec::new(),
             turns: Arc::new(Turns::new(limits.concurrent_calls_max)),
@@ -93,6 +106,7 @@ impl Service {
             registry: Arc::new(Registry::default()),
             cors: Cors::Off,
             greeting: "JSON-RPC 2.0 lives here. Send requests by POST or open a WebSocket.\n".to_owned(),
+            secret: None,
         }
     }
 
@@ -136,6 +150,14 @@ impl Service {
     #[must_use]
     pub fn greeting(mut self, text: impl Into<String>) -> Self {
         self.greeting = text.into();
+        self
+    }
+
+    /// Answers nobody who does not show a token made with this secret: neither calls nor WebSockets. Health and metrics,
+    /// where a listener shows them, stay open.
+    #[must_use]
+    pub fn authenticated(mut self, secret: JwtSecret) -> Self {
+        self.secret = Some(secret);
         self
     }
 

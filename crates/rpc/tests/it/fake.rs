@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use prometheus_client::registry::Registry;
-use rpc::{Check, Cors, ErrorObject, Finding, Health, Limits, Namespace, Service, Sink, SubscriptionId, Surface};
+use rpc::{
+    Check, Cors, ErrorObject, Finding, Health, JwtSecret, Limits, Namespace, Service, Sink, SubscriptionId, Surface,
+};
 use serde_json::value::{RawValue, to_raw_value};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -99,13 +101,23 @@ pub(crate) async fn start(limits: Limits) -> Server {
 }
 
 pub(crate) async fn start_with(limits: Limits, cors: Cors, surface: Surface, health: Health) -> Server {
+    let service = Service::new(limits);
+    let mut registry = Registry::with_prefix("test");
+    service.register_metrics(&mut registry);
+    serve(service.cors(cors).health(health).registry(Arc::new(registry)), surface).await
+}
+
+/// A server that wants tokens of this secret.
+pub(crate) async fn start_authenticated(secret: JwtSecret) -> Server {
+    let surface = Surface { metrics: false, ..Surface::ALL };
+    serve(Service::new(Limits::default()).beside().authenticated(secret), surface).await
+}
+
+async fn serve(service: Service, surface: Surface) -> Server {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let stop = CancellationToken::new();
-    let service = Service::new(limits).mount("/", Arc::new(Fake)).mount("/ws", Arc::new(Fake));
-    let mut registry = Registry::with_prefix("test");
-    service.register_metrics(&mut registry);
-    let service = service.cors(cors).health(health).registry(Arc::new(registry)).shared();
+    let service = service.mount("/", Arc::new(Fake)).mount("/ws", Arc::new(Fake)).shared();
     let task = tokio::spawn(service.serve(listener, surface, stop.clone()));
     Server { address, stop, task }
 }
