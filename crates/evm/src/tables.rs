@@ -1,0 +1,359 @@
+//! What the chain keeps in tables. All of it is derived from the block log.
+//!
+//! State is versioned: a key ends in the inverted number of the block that wrote it, so that the first entry at or after
+//! `key ‖ !block` is the value as of that block. Versions are never changed, so a reader at a block needs no snapshot.
+//!
+//! ```text
+//! accounts       address ‖ !block            nonce ‖ balance ‖ code hash ‖ storage root; empty when gone
+//! storage        address ‖ slot ‖ !block     value
+//! code           hash                        code
+//! nodes          hash                        trie node
+//! blocks         number                      log position ‖ header
+//! block_hashes   block hash                  number
+//! transactions   transaction hash            number ‖ index
+//! receipts       number                      receipts in order
+//! ```
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use alloy_consensus::{EMPTY_ROOT_HASH, Header, Sealable};
+use alloy_eips::Encodable2718;
+use alloy_primitives::{Address, B256, Bytes, U256, keccak256};
+use alloy_rlp::{Decodable, Encodable};
+use alloy_trie::TrieAccount;
+use store::{Batch, Position, Slice, Standing, Table, Tables, TablesOptions};
+use trie::merkle::{self, NodeSource};
+
+use crate::ChainError;
+use crate::block::{Account, Receipt, SealedHeader, StateChanges, Transaction};
+
+const NAMES: [&str; 8] =
+    ["accounts", "storage", "code", "nodes", "blocks", "block_hashes", "transactions", "receipts"];
+const ACCOUNT_BYTES: usize = 8 + 32 + 32 + 32;
+
+/// The tables of a chain.
+#[derive(Debug)]
+pub(crate) struct StateTables {
+    tables: Tables,
+    accounts: Table,
+    storage: Table,
+    code: Table,
+    nodes: Table,
+    blocks: Table,
+    block_hashes: Table,
+    transactions: Table,
+    receipts: Table,
+}
+
+/// An account's row.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct AccountRow {
+    pub(crate) account: Account,
+    pub(crate) storage_root: B256,
+}
+
+/// What a block's changes make of the tries.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct TrieChanges {
+    pub(crate) state_root: B256,
+    storage_roots: BTreeMap<Address, B256>,
+    nodes: Vec<(B256, Bytes)>,
+    /// Slots of wiped accounts, all zero from now on.
+    zeroed: BTreeMap<Address, Vec<U256>>,
+}
+
+impl StateTables {
+    pub(crate) fn open(folder: &Path) -> Result<Self, ChainError> {
+        match Tables::open(folder, &NAMES, TablesOptions::default()) {
+            Ok(tables) => Self::with(tables),
+            Err(error) if error.is_damage() => {
+                tracing::warn!(%error, "tables are damaged: building them again from the block log");
+                Self::rebuild(folder)
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Deletes the tables and starts empty.
+    pub(crate) fn rebuild(folder: &Path) -> Result<Self, ChainError> {
+        Self::with(Tables::rebuild(folder, &NAMES, TablesOptions::default())?)
+    }
+
+    fn with(tables: Tables) -> Result<Self, ChainError> {
+        let table = |name| tables.table(name);
+        Ok(Self {
+            accounts: table("accounts")?,
+            storage: table("storage")?,
+            code: table("code")?,
+            nodes: table("nodes")?,
+            blocks: table("blocks")?,
+            block_hashes: table("block_hashes")?,
+            transactions: table("transactions")?,
+            receipts: table("receipts")?,
+            tables,
+        })
+    }
+
+    pub(crate) fn standing(&self) -> Result<Option<Standing>, ChainError> {
+        Ok(self.tables.standing()?)
+    }
+
+    pub(crate) fn persist(&self) -> Result<(), ChainError> {
+        Ok(self.tables.persist()?)
+    }
+
+    // --- reading ------------------------------------------------------------------------------------------------------------
+
+    /// The account as of the end of block `at`.
+    pub(crate) fn account(&self, address: Address, at: u64) -> Result<Option<AccountRow>, ChainError> {
+        match self.version(&self.accounts, address.as_slice(), at)? {
+            Some(row) => decode_account(&row),
+            None => Ok(None),
+        }
+    }
+
+    /// The slot as of the end of block `at`.
+    pub(crate) fn slot(&self, address: Address, slot: U256, at: u64) -> Result<U256, ChainError> {
+        let key = [address.as_slice(), &slot.to_be_bytes::<32>()].concat();
+        let value = self.version(&self.storage, &key, at)?;
+        Ok(value.map_or(U256::ZERO, |value| U256::from_be_slice(&value)))
+    }
+
+    /// The newest version of a key at or before block `at`.
+    fn version(&self, table: &Table, key: &[u8], at: u64) -> Result<Option<Slice>, ChainError> {
+        let (from, to) = (versioned(key, at), versioned(key, 0));
+        match self.tables.snapshot().range(table, from..=to).next() {
+            Some(entry) => Ok(Some(entry?.1)),
+            None => Ok(None),
+        }
+    }
+
+    pub(crate) fn code(&self, hash: B256) -> Result<Option<Bytes>, ChainError> {
+        let code = self.tables.snapshot().get(&self.code, hash)?;
+        Ok(code.map(|code| Bytes::copy_from_slice(&code)))
+    }
+
+    /// The header of a block and where the log has it.
+    pub(crate) fn block(&self, number: u64) -> Result<Option<(SealedHeader, Position)>, ChainError> {
+        let Some(row) = self.tables.snapshot().get(&self.blocks, number.to_be_bytes())? else { return Ok(None) };
+        let Some((position, mut header)) = row.split_first_chunk::<8>() else { return Err(damaged("a block's row")) };
+        let header = Header::decode(&mut header).map_err(|_| damaged("a header"))?;
+        Ok(Some((header.seal_slow(), Position::from_u64(u64::from_be_bytes(*position)))))
+    }
+
+    pub(crate) fn number_of(&self, hash: B256) -> Result<Option<u64>, ChainError> {
+        let number = self.tables.snapshot().get(&self.block_hashes, hash)?;
+        number.map(|number| decode_u64(&number)).transpose()
+    }
+
+    /// Block and index of a transaction.
+    pub(crate) fn transaction(&self, hash: B256) -> Result<Option<(u64, usize)>, ChainError> {
+        let Some(row) = self.tables.snapshot().get(&self.transactions, hash)? else { return Ok(None) };
+        let Some((number, index)) = row.split_at_checked(8) else { return Err(damaged("a transaction's row")) };
+        let index = usize::try_from(decode_u64(index)?).map_err(|_| damaged("a transaction's index"))?;
+        Ok(Some((decode_u64(number)?, index)))
+    }
+
+    pub(crate) fn receipts(&self, number: u64) -> Result<Vec<Receipt>, ChainError> {
+        let Some(row) = self.tables.snapshot().get(&self.receipts, number.to_be_bytes())? else { return Ok(Vec::new()) };
+        Vec::<Receipt>::decode(&mut &row[..]).map_err(|_| damaged("receipts"))
+    }
+
+    /// Slots that an account ever had, as of block `at`, with their values.
+    pub(crate) fn slots(&self, address: Address, at: u64) -> Result<Vec<(U256, U256)>, ChainError> {
+        let mut slots = BTreeMap::new();
+        for entry in self.tables.snapshot().prefix(&self.storage, address) {
+            let (key, value) = entry?;
+            let Some((slot, version)) = key.get(20..).and_then(|rest| rest.split_at_checked(32)) else {
+                return Err(damaged("a slot's key"));
+            };
+            if !decode_u64(version)? <= at {
+                // The first one seen is the newest.
+                slots.entry(U256::from_be_slice(slot)).or_insert_with(|| U256::from_be_slice(&value));
+            }
+        }
+        Ok(slots.into_iter().filter(|(_, value)| !value.is_zero()).collect())
+    }
+
+    /// All accounts as of block `at`.
+    pub(crate) fn all_accounts(&self, at: u64) -> Result<Vec<(Address, AccountRow)>, ChainError> {
+        let mut accounts = BTreeMap::new();
+        for entry in self.tables.snapshot().prefix(&self.accounts, []) {
+            let (key, row) = entry?;
+            let Some((address, version)) = key.split_at_checked(20) else { return Err(damaged("an account's key")) };
+            if !decode_u64(version)? <= at {
+                accounts.entry(Address::from_slice(address)).or_insert(decode_account(&row)?);
+            }
+        }
+        Ok(accounts.into_iter().filter_map(|(address, row)| Some((address, row?))).collect())
+    }
+
+    // --- tries --------------------------------------------------------------------------------------------------------------
+
+    /// The tries after `changes` on top of block `parent`, whose state root is `root`. `None`: on top of nothing.
+    pub(crate) fn commit(
+        &self,
+        parent: Option<(u64, B256)>,
+        changes: &StateChanges,
+    ) -> Result<TrieChanges, ChainError> {
+        let mut commitment = TrieChanges::default();
+        let before = |address| parent.map_or(Ok(None), |(number, _)| self.account(address, number));
+        let mut leaves = Vec::new();
+        let touched: std::collections::BTreeSet<Address> =
+            changes.accounts.keys().chain(changes.storage.keys()).chain(&changes.wiped).copied().collect();
+        for address in touched {
+            let row = before(address)?;
+            let account = match changes.accounts.get(&address) {
+                Some(account) => *account,
+                None => row.map(|row| row.account),
+            };
+            let mut root = row.map_or(EMPTY_ROOT_HASH, |row| row.storage_root);
+            if changes.wiped.contains(&address) || account.is_none() {
+                let slots = parent.map_or(Ok(Vec::new()), |(number, _)| self.slots(address, number))?;
+                commitment.zeroed.insert(address, slots.into_iter().map(|(slot, _)| slot).collect());
+                root = EMPTY_ROOT_HASH;
+            }
+            let Some(account) = account else {
+                leaves.push((keccak256(address), None));
+                continue;
+            };
+            if let Some(slots) = changes.storage.get(&address) {
+                let slots = slots.iter().map(|(slot, value)| {
+                    let value = (!value.is_zero()).then(|| Bytes::from(alloy_rlp::encode(value)));
+                    (keccak256(slot.to_be_bytes::<32>()), value)
+                });
+                let update = merkle::update(self, root, slots)?;
+                root = update.root;
+                commitment.nodes.extend(update.nodes);
+            }
+            commitment.storage_roots.insert(address, root);
+            let Account { nonce, balance, code_hash } = account;
+            let leaf = TrieAccount { nonce, balance, storage_root: root, code_hash, ..Default::default() };
+            leaves.push((keccak256(address), Some(Bytes::from(alloy_rlp::encode(leaf)))));
+        }
+        let update = merkle::update(self, parent.map_or(EMPTY_ROOT_HASH, |(_, root)| root), leaves)?;
+        commitment.state_root = update.root;
+        commitment.nodes.extend(update.nodes);
+        Ok(commitment)
+    }
+
+    // --- writing ------------------------------------------------------------------------------------------------------------
+
+    /// Writes all that a block makes of the tables, as one batch.
+    pub(crate) fn apply(
+        &self,
+        header: &SealedHeader,
+        transactions: &[Transaction],
+        receipts: &[Receipt],
+        changes: &StateChanges,
+        tries: &TrieChanges,
+        position: Position,
+    ) -> Result<(), ChainError> {
+        let mut batch = self.tables.batch();
+        self.put_state(&mut batch, header.number, changes, tries)?;
+        let number = header.number.to_be_bytes();
+        let row = [&position.to_u64().to_be_bytes()[..], &alloy_rlp::encode(header.inner())].concat();
+        batch.put(&self.blocks, number, row);
+        batch.put(&self.block_hashes, header.seal().as_slice(), number);
+        for (index, transaction) in transactions.iter().enumerate() {
+            let place = [number, (index as u64).to_be_bytes()].concat();
+            batch.put(&self.transactions, transaction.trie_hash().as_slice(), place);
+        }
+        let mut row = Vec::new();
+        receipts.to_vec().encode(&mut row);
+        batch.put(&self.receipts, number, row);
+        Ok(batch.commit(Standing { block: header.number, position })?)
+    }
+
+    fn put_state(
+        &self,
+        batch: &mut Batch,
+        number: u64,
+        changes: &StateChanges,
+        tries: &TrieChanges,
+    ) -> Result<(), ChainError> {
+        for (address, slots) in &tries.zeroed {
+            for slot in slots {
+                batch.put(&self.storage, slot_key(*address, *slot, number), []);
+            }
+        }
+        for (address, slots) in &changes.storage {
+            for (slot, value) in slots {
+                batch.put(&self.storage, slot_key(*address, *slot, number), value.to_be_bytes_trimmed_vec());
+            }
+        }
+        for (address, account) in &changes.accounts {
+            if account.is_none() {
+                batch.put(&self.accounts, versioned(address.as_slice(), number), []);
+            }
+        }
+        for (address, storage_root) in &tries.storage_roots {
+            let account = match changes.accounts.get(address) {
+                Some(account) => *account,
+                None => self.account(*address, number)?.map(|row| row.account),
+            };
+            if let Some(account) = account {
+                let row = encode_account(&AccountRow { account, storage_root: *storage_root });
+                batch.put(&self.accounts, versioned(address.as_slice(), number), row);
+            }
+        }
+        for (hash, code) in &changes.code {
+            batch.put(&self.code, hash.as_slice(), &code[..]);
+        }
+        for (hash, node) in &tries.nodes {
+            batch.put(&self.nodes, hash.as_slice(), &node[..]);
+        }
+        Ok(())
+    }
+}
+
+impl NodeSource for StateTables {
+    type Error = ChainError;
+
+    fn node(&self, hash: B256) -> Result<Option<Bytes>, ChainError> {
+        let node = self.tables.snapshot().get(&self.nodes, hash)?;
+        Ok(node.map(|node| Bytes::copy_from_slice(&node)))
+    }
+}
+
+fn slot_key(address: Address, slot: U256, number: u64) -> Vec<u8> {
+    versioned(&[address.as_slice(), &slot.to_be_bytes::<32>()].concat(), number)
+}
+
+/// The key of the version that block `number` wrote.
+fn versioned(key: &[u8], number: u64) -> Vec<u8> {
+    [key, &(!number).to_be_bytes()].concat()
+}
+
+fn encode_account(row: &AccountRow) -> [u8; ACCOUNT_BYTES] {
+    let mut bytes = [0; ACCOUNT_BYTES];
+    bytes[..8].copy_from_slice(&row.account.nonce.to_be_bytes());
+    bytes[8..40].copy_from_slice(&row.account.balance.to_be_bytes::<32>());
+    bytes[40..72].copy_from_slice(row.account.code_hash.as_slice());
+    bytes[72..].copy_from_slice(row.storage_root.as_slice());
+    bytes
+}
+
+fn decode_account(row: &[u8]) -> Result<Option<AccountRow>, ChainError> {
+    if row.is_empty() {
+        return Ok(None);
+    }
+    if row.len() != ACCOUNT_BYTES {
+        return Err(damaged("an account's row"));
+    }
+    let account = Account {
+        nonce: decode_u64(&row[..8])?,
+        balance: U256::from_be_slice(&row[8..40]),
+        code_hash: B256::from_slice(&row[40..72]),
+    };
+    Ok(Some(AccountRow { account, storage_root: B256::from_slice(&row[72..]) }))
+}
+
+fn decode_u64(bytes: &[u8]) -> Result<u64, ChainError> {
+    bytes.try_into().map(u64::from_be_bytes).map_err(|_| damaged("a number"))
+}
+
+fn damaged(what: &str) -> ChainError {
+    ChainError::Storage(format!("{what} in the tables is damaged: delete the tables folder, it is built again from the log"))
+}
