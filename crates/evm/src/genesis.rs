@@ -105,9 +105,7 @@ pub(crate) fn header(genesis: &Genesis, spec: &ChainSpec, state_root: B256) -> H
         extra_data: genesis.extra_data.clone(),
         mix_hash: genesis.mix_hash,
         nonce: genesis.nonce.into(),
-        base_fee_per_gas: Some(
-            genesis.base_fee_per_gas.and_then(|fee| fee.try_into().ok()).unwrap_or(DEV_BASE_FEE),
-        ),
+        base_fee_per_gas: Some(genesis.base_fee_per_gas.and_then(|fee| fee.try_into().ok()).unwrap_or(DEV_BASE_FEE)),
         withdrawals_root: spec.is_shanghai_active_at_timestamp(time).then_some(EMPTY_WITHDRAWALS),
         blob_gas_used: cancun.then_some(genesis.blob_gas_used.unwrap_or_default()),
         excess_blob_gas: cancun.then_some(genesis.excess_blob_gas.unwrap_or_default()),

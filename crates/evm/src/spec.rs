@@ -23,7 +23,8 @@ impl ChainSpec {
     pub fn new(config: ChainConfig) -> Result<Self, ChainError> {
         if config.extra_fields.contains_key("optimism") {
             return Err(ChainError::Genesis(
-                "config.optimism: this version executes Ethereum's rules alone; take a genesis file without that key".into(),
+                "config.optimism: this version executes Ethereum's rules alone; take a genesis file without that key"
+                    .into(),
             ));
         }
         let later = [("amsterdamTime", config.amsterdam_time), ("bogotaTime", config.bogota_time)];
@@ -114,11 +115,9 @@ impl EthereumHardforks for ChainSpec {
             EthereumHardfork::London => block(config.london_block),
             EthereumHardfork::ArrowGlacier => block(config.arrow_glacier_block),
             EthereumHardfork::GrayGlacier => block(config.gray_glacier_block),
-            EthereumHardfork::Paris => ForkCondition::TTD {
-                activation_block_number: 0,
-                fork_block: Some(0),
-                total_difficulty: U256::ZERO,
-            },
+            EthereumHardfork::Paris => {
+                ForkCondition::TTD { activation_block_number: 0, fork_block: Some(0), total_difficulty: U256::ZERO }
+            }
             EthereumHardfork::Shanghai => time(config.shanghai_time),
             EthereumHardfork::Cancun => time(config.cancun_time),
             EthereumHardfork::Prague => time(config.prague_time),

@@ -28,8 +28,7 @@ use trie::merkle::{self, NodeSource};
 use crate::ChainError;
 use crate::block::{Account, Receipt, SealedHeader, StateChanges, Transaction};
 
-const NAMES: [&str; 8] =
-    ["accounts", "storage", "code", "nodes", "blocks", "block_hashes", "transactions", "receipts"];
+const NAMES: [&str; 8] = ["accounts", "storage", "code", "nodes", "blocks", "block_hashes", "transactions", "receipts"];
 const ACCOUNT_BYTES: usize = 8 + 32 + 32 + 32;
 
 /// The tables of a chain.
@@ -156,7 +155,9 @@ impl StateTables {
     }
 
     pub(crate) fn receipts(&self, number: u64) -> Result<Vec<Receipt>, ChainError> {
-        let Some(row) = self.tables.snapshot().get(&self.receipts, number.to_be_bytes())? else { return Ok(Vec::new()) };
+        let Some(row) = self.tables.snapshot().get(&self.receipts, number.to_be_bytes())? else {
+            return Ok(Vec::new());
+        };
         Vec::<Receipt>::decode(&mut &row[..]).map_err(|_| damaged("receipts"))
     }
 
@@ -355,5 +356,7 @@ fn decode_u64(bytes: &[u8]) -> Result<u64, ChainError> {
 }
 
 fn damaged(what: &str) -> ChainError {
-    ChainError::Storage(format!("{what} in the tables is damaged: delete the tables folder, it is built again from the log"))
+    ChainError::Storage(format!(
+        "{what} in the tables is damaged: delete the tables folder, it is built again from the log"
+    ))
 }

@@ -310,7 +310,8 @@ impl Subscription {
         let (found, params) = next.unwrap_or_else(|_| panic!("no {method} came")).expect("the subscription is open");
         assert_eq!(found, method);
         assert_eq!(params["subscription_id"], json!(self.id));
-        let members: Vec<&String> = params.as_object().map(Map::keys).expect("an object").collect();
+        let mut members: Vec<&String> = params.as_object().map(Map::keys).expect("an object").collect();
+        members.sort();
         assert_eq!(members, ["result", "subscription_id"]);
         SPECIFICATION.check_notification(method, &params["result"]);
         params["result"].clone()

@@ -1,0 +1,284 @@
+//! The chain as the driver sees it.
+
+use std::sync::Arc;
+
+use alloy_primitives::{Address, B256, Bytes, keccak256};
+use async_trait::async_trait;
+use node::{Backend, BackendError, PersistError, Persistence, Sealed};
+use parking_lot::Mutex;
+use sequencer::Record;
+use types::{Announcement, Attributes, BlockNumber, BuildId, Heads, Payload, Verdict};
+
+use crate::At;
+use crate::block::block_ref;
+use crate::chain::{Chain, ChainError, Staged};
+use crate::execute::BlockAttributes;
+use crate::pool::Pool;
+
+/// Blocks given out by one [`Persistence::fetch`] at most.
+const FETCH_MAX: u64 = 64;
+
+/// What every block of this sequencer says.
+#[derive(Clone, Debug)]
+pub struct BlockPolicy {
+    /// Who earns the tips.
+    pub beneficiary: Address,
+    /// Gas of a block.
+    pub gas_limit: u64,
+    /// Free bytes of the header, at most 32.
+    pub extra_data: Bytes,
+    /// Seal blocks without transactions?
+    pub empty_blocks: bool,
+}
+
+/// An EVM chain with its pool, behind [`Backend`] and [`Persistence`].
+#[derive(Clone, Debug)]
+pub struct EvmBackend {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    chain: Chain,
+    pool: Pool,
+    policy: BlockPolicy,
+    build: Mutex<Option<Build>>,
+    heads: Mutex<Heads>,
+}
+
+/// The one build.
+#[derive(Debug)]
+struct Build {
+    id: BuildId,
+    attributes: Attributes,
+    outcome: Option<Outcome>,
+}
+
+/// What sealing gave: repeated when asked again.
+#[derive(Clone)]
+enum Outcome {
+    Block(Arc<Staged>),
+    Nothing,
+}
+
+impl std::fmt::Debug for Outcome {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Block(staged) => write!(f, "Block({})", staged.header().number),
+            Self::Nothing => f.write_str("Nothing"),
+        }
+    }
+}
+
+impl EvmBackend {
+    /// Builds on `chain` from `pool`.
+    pub fn new(chain: Chain, pool: Pool, policy: BlockPolicy) -> Self {
+        let heads = Mutex::new(Heads::at(block_ref(&chain.head())));
+        Self { inner: Arc::new(Inner { chain, pool, policy, build: Mutex::new(None), heads }) }
+    }
+
+    /// Runs work that blocks off the async threads. Dropping the future does not stop it; all of it can be repeated.
+    async fn blocking<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Inner) -> Result<T, BackendError> + Send + 'static,
+    ) -> Result<T, BackendError> {
+        let inner = Arc::clone(&self.inner);
+        match tokio::task::spawn_blocking(move || work(&inner)).await {
+            Ok(result) => result,
+            Err(error) => Err(BackendError::Fatal(format!("a task of the EVM chain ended badly: {error}"))),
+        }
+    }
+}
+
+#[async_trait]
+impl Backend for EvmBackend {
+    async fn open(&self, build: BuildId, attributes: Attributes) -> Result<(), BackendError> {
+        self.blocking(move |inner| inner.open(build, attributes)).await
+    }
+
+    async fn seal(&self, build: BuildId) -> Result<Sealed, BackendError> {
+        self.blocking(move |inner| inner.seal(build)).await
+    }
+
+    async fn cancel(&self, build: BuildId) {
+        let done = self.blocking(move |inner| {
+            inner.give_up(&mut inner.build.lock(), Some(build));
+            Ok(())
+        });
+        // Only the runtime's end can fail it, and then nothing is open any more.
+        let _ = done.await;
+    }
+
+    async fn import(&self, payload: &Payload) -> Result<Verdict, BackendError> {
+        let payload = payload.clone();
+        self.blocking(move |inner| inner.import(&payload)).await
+    }
+
+    async fn set_heads(&self, heads: Heads) -> Result<(), BackendError> {
+        self.blocking(move |inner| inner.set_heads(heads)).await
+    }
+
+    async fn heads(&self) -> Result<Heads, BackendError> {
+        Ok(*self.inner.heads.lock())
+    }
+}
+
+#[async_trait]
+impl Persistence for EvmBackend {
+    async fn persist(&self, record: &Record) -> Result<(), PersistError> {
+        let Record::Payload(payload) = record else {
+            return Err(PersistError {
+                reason: "an EVM chain keeps blocks alone, and no vows of a committee yet".into(),
+            });
+        };
+        let payload = payload.clone();
+        let persisted = self.blocking(move |inner| inner.chain.persist(&payload).map(drop).map_err(fatal)).await;
+        persisted.map_err(|error| PersistError { reason: error.to_string() })
+    }
+
+    async fn fetch(&self, from: BlockNumber, to: BlockNumber) -> Vec<Announcement> {
+        self.blocking(move |inner| Ok(inner.fetch(from, to))).await.unwrap_or_default()
+    }
+}
+
+impl Inner {
+    fn open(&self, id: BuildId, attributes: Attributes) -> Result<(), BackendError> {
+        let mut build = self.build.lock();
+        if build.as_ref().is_some_and(|build| build.id == id && build.attributes == attributes) {
+            return Ok(());
+        }
+        let (head, parent) = (self.chain.head(), attributes.parent);
+        let wanted = B256::from(*parent.hash.as_bytes());
+        if wanted != head.seal() {
+            let text =
+                format!("asked to build on block {} {}, the head is block {}", parent.number, wanted, head.number);
+            return Err(match self.chain.staged(wanted) {
+                Some(_) => BackendError::Retry(text),
+                None => BackendError::Reset(text),
+            });
+        }
+        if attributes.timestamp.as_secs() <= head.timestamp {
+            return Err(BackendError::Reset("the time asked for is not above the parent's".into()));
+        }
+        self.give_up(&mut build, None);
+        *build = Some(Build { id, attributes, outcome: None });
+        Ok(())
+    }
+
+    fn seal(&self, id: BuildId) -> Result<Sealed, BackendError> {
+        let mut build = self.build.lock();
+        let Some(build) = build.as_mut().filter(|build| build.id == id) else {
+            return Err(BackendError::Reset(format!("there is no open build {id}")));
+        };
+        if build.outcome.is_none() {
+            build.outcome = Some(self.fill(build.attributes)?);
+        }
+        Ok(match &build.outcome {
+            Some(Outcome::Block(staged)) => Sealed::Payload(staged.payload.clone()),
+            Some(Outcome::Nothing) | None => Sealed::Nothing,
+        })
+    }
+
+    /// Builds the block.
+    fn fill(&self, attributes: Attributes) -> Result<Outcome, BackendError> {
+        let head = self.chain.head();
+        if B256::from(*attributes.parent.hash.as_bytes()) != head.seal() {
+            return Err(BackendError::Reset(format!("block {} is not the head any more", attributes.parent.number)));
+        }
+        let timestamp = attributes.timestamp.as_secs();
+        let block = BlockAttributes {
+            timestamp,
+            beneficiary: self.policy.beneficiary,
+            // Nobody can foresee it longer than the block before is known, and whoever executes the block again finds it in its header.
+            prev_randao: keccak256([head.seal().as_slice(), &timestamp.to_be_bytes()].concat()),
+            gas_limit: self.policy.gas_limit,
+            base_fee: None,
+            extra_data: self.policy.extra_data.clone(),
+            parent_beacon_block_root: B256::ZERO,
+        };
+        let staged = if attributes.use_pool {
+            self.chain.build(attributes.slot, &block, &mut self.pool.feed())
+        } else {
+            self.chain.build(attributes.slot, &block, &mut Nobody)
+        };
+        let staged = staged.map_err(fatal)?;
+        if staged.transactions().is_empty() && !self.policy.empty_blocks {
+            return Ok(Outcome::Nothing);
+        }
+        self.chain.stage(Arc::clone(&staged));
+        Ok(Outcome::Block(staged))
+    }
+
+    /// Ends the build (`id`, or any): if its block is not part of the chain, its transactions go back to the pool.
+    fn give_up(&self, build: &mut Option<Build>, id: Option<BuildId>) {
+        let given_up = build.take_if(|build| id.is_none_or(|id| id == build.id));
+        let Some(Outcome::Block(staged)) = given_up.and_then(|build| build.outcome) else { return };
+        if staged.header().number <= self.chain.head().number {
+            return;
+        }
+        self.chain.unstage(staged.header().seal());
+        self.pool.returned(&hashes(&staged));
+    }
+
+    fn import(&self, payload: &Payload) -> Result<Verdict, BackendError> {
+        let hash = B256::from(*payload.block.hash.as_bytes());
+        if self.chain.staged(hash).is_some_and(|staged| staged.payload.body == payload.body) {
+            return Ok(Verdict::Valid);
+        }
+        if self.chain.header(At::Hash(hash)).map_err(fatal)?.is_some() {
+            return Ok(Verdict::Valid);
+        }
+        if B256::from(*payload.block.parent.as_bytes()) != self.chain.head().seal() {
+            return Ok(Verdict::ParentUnknown);
+        }
+        match self.chain.execute(payload).map_err(fatal)? {
+            Some(staged) if staged.payload.block == payload.block => {
+                self.chain.stage(staged);
+                Ok(Verdict::Valid)
+            }
+            _ => Ok(Verdict::Invalid),
+        }
+    }
+
+    fn set_heads(&self, heads: Heads) -> Result<(), BackendError> {
+        let wanted = B256::from(*heads.unsafe_head().hash.as_bytes());
+        if wanted != self.chain.head().seal() {
+            let number = heads.unsafe_head().number;
+            let staged = self.chain.staged(wanted);
+            let staged = staged.ok_or_else(|| BackendError::Reset(format!("block {number} was not imported")))?;
+            let block = self.chain.advance(&staged).map_err(fatal)?;
+            self.pool.included(&hashes(&staged), self.chain.next_base_fee(&block.header));
+            let ours = |build: &mut Build| matches!(&build.outcome, Some(Outcome::Block(sealed)) if sealed.header().seal() == wanted);
+            self.build.lock().take_if(ours);
+        }
+        *self.heads.lock() = heads;
+        Ok(())
+    }
+
+    fn fetch(&self, from: BlockNumber, to: BlockNumber) -> Vec<Announcement> {
+        let last = to.as_u64().min(self.chain.head().number).min(from.as_u64().saturating_add(FETCH_MAX));
+        (from.as_u64().max(1)..=last)
+            .map_while(|number| self.chain.payload(number).ok().flatten())
+            .map(|payload| Announcement { payload, certificate: None })
+            .collect()
+    }
+}
+
+fn hashes(staged: &Staged) -> Vec<B256> {
+    staged.transactions().iter().map(|executed| *executed.transaction.tx_hash()).collect()
+}
+
+fn fatal(error: ChainError) -> BackendError {
+    BackendError::Fatal(error.to_string())
+}
+
+/// No transactions at all.
+struct Nobody;
+
+impl crate::execute::Feed for Nobody {
+    fn next(&mut self, _gas_left: u64) -> Option<Arc<crate::pool::Signed>> {
+        None
+    }
+
+    fn refused(&mut self, _transaction: &crate::pool::Signed, _reason: crate::execute::Refused) {}
+}

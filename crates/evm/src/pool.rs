@@ -1,0 +1,396 @@
+//! Accepted transactions until they are in a block: the mempool and its log on disk.
+//!
+//! A transaction is in the log, durably, before its hash is returned. Whatever leaves the pool leaves the log as well: a tombstone at
+//! once, the space when the log is compacted. Opening the pool reads the log and drops what the chain contains already.
+
+mod admission;
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use alloy_consensus::Transaction as _;
+use alloy_consensus::transaction::{Recovered, SignerRecoverable};
+use alloy_eips::Encodable2718;
+use alloy_eips::eip2718::Decodable2718;
+use alloy_primitives::{Address, B256, Bytes};
+use mempool::{Mempool, Outcome, Place, Pooled};
+use parking_lot::Mutex;
+use store::{Log, LogError, LogOptions, ReadError};
+use thiserror::Error;
+use tokio::sync::{Notify, Semaphore, broadcast};
+
+pub use admission::Refusal;
+
+use crate::block::Transaction;
+use crate::execute::{Feed, Refused};
+use crate::{At, Chain, ChainError};
+
+/// Kind of a record that holds an accepted transaction: its EIP-2718 bytes.
+const ACCEPTED: u8 = 1;
+/// Kind of a record that names transactions which left the pool: hash after hash.
+const GONE: u8 = 2;
+/// News that a listener may lag behind before it loses the oldest.
+const NOTICES_MAX: usize = 4_096;
+/// A log smaller than this is never compacted.
+const COMPACT_BYTES_MIN: u64 = 8 << 20;
+/// A log is compacted when it is this many times as large as what lives in it.
+const COMPACT_FACTOR: u64 = 4;
+/// What a transaction occupies in memory beyond its bytes.
+const OVERHEAD_BYTES: usize = 512;
+/// Transactions handed to the builder at once.
+const HANDFUL: usize = 64;
+
+/// Gas of the cheapest transaction: with less left a block is full.
+const CHEAPEST_GAS: u64 = 21_000;
+
+/// A transaction with its sender.
+pub type Signed = Recovered<Transaction>;
+
+/// Why the pool was not opened.
+#[derive(Debug, Error)]
+pub enum PoolError {
+    /// Its log was not opened.
+    #[error(transparent)]
+    Log(#[from] LogError),
+    /// Its log could not be read.
+    #[error(transparent)]
+    Read(#[from] ReadError),
+    /// A record is sound but not a transaction of this chain.
+    #[error(
+        "the pool's log has a record that is no transaction: move the pool's folder away to start with an empty pool"
+    )]
+    Record,
+    /// The chain could not say what it contains.
+    #[error(transparent)]
+    Chain(#[from] ChainError),
+}
+
+/// The pool of one chain. Cheap to clone; all clones are the same pool.
+#[derive(Clone, Debug)]
+pub struct Pool(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    chain: Chain,
+    inner: Mutex<Inner>,
+    log: Arc<Log>,
+    compacting: Arc<AtomicBool>,
+    notices: broadcast::Sender<Arc<Signed>>,
+    arrived: Notify,
+    opened: Instant,
+    /// Signatures recovered at once: each keeps a thread busy.
+    recoveries: Semaphore,
+}
+
+#[derive(Debug)]
+struct Inner {
+    mempool: Mempool<Waiting>,
+    live_bytes: u64,
+}
+
+/// A transaction as the mempool sees it.
+#[derive(Clone, Debug)]
+struct Waiting {
+    signed: Arc<Signed>,
+    hash: B256,
+    bytes: usize,
+}
+
+impl Pooled for Waiting {
+    type Hash = B256;
+    type Sender = Address;
+
+    fn hash(&self) -> B256 {
+        self.hash
+    }
+    fn sender(&self) -> Address {
+        self.signed.signer()
+    }
+    fn nonce(&self) -> u64 {
+        self.signed.nonce()
+    }
+    fn tip(&self) -> u128 {
+        self.signed.max_priority_fee_per_gas().unwrap_or_else(|| self.signed.max_fee_per_gas())
+    }
+    fn max_price(&self) -> u128 {
+        self.signed.max_fee_per_gas()
+    }
+    fn bytes(&self) -> usize {
+        self.bytes + OVERHEAD_BYTES
+    }
+}
+
+impl Waiting {
+    fn new(signed: Arc<Signed>) -> Self {
+        let (hash, bytes) = (*signed.tx_hash(), signed.encode_2718_len());
+        Self { signed, hash, bytes }
+    }
+}
+
+impl Pool {
+    /// Opens the pool in a folder of its own, with what it held when it was last used, in the order of arrival.
+    ///
+    /// # Errors
+    /// See [`PoolError`].
+    pub fn open(
+        folder: &Path,
+        chain: &Chain,
+        limits: mempool::Limits,
+        order: mempool::Order,
+    ) -> Result<Self, PoolError> {
+        let log = Log::open(folder, LogOptions::default())?;
+        let mut inner = Inner { mempool: Mempool::new(limits, order), live_bytes: 0 };
+        if let Some(state) = chain.state(At::Latest)? {
+            for signed in stored(&log)? {
+                let nonce = state.account(signed.signer())?.nonce;
+                let waiting = Waiting::new(Arc::new(signed));
+                let bytes = waiting.bytes as u64;
+                // What is refused now could not be executed any more: its nonce was used.
+                if inner.mempool.admit(waiting, nonce, Duration::ZERO).is_ok() {
+                    inner.live_bytes += bytes;
+                }
+            }
+        }
+        inner.mempool.set_price_threshold(chain.next_base_fee(&chain.head()).into());
+        let pool = Self(Arc::new(Shared {
+            chain: chain.clone(),
+            inner: Mutex::new(inner),
+            log: Arc::new(log),
+            compacting: Arc::default(),
+            notices: broadcast::Sender::new(NOTICES_MAX),
+            arrived: Notify::new(),
+            opened: Instant::now(),
+            recoveries: Semaphore::new(std::thread::available_parallelism().map_or(1, usize::from)),
+        }));
+        pool.compact(&pool.0.inner.lock());
+        Ok(pool)
+    }
+
+    /// Takes a signed transaction in its EIP-2718 bytes. Returns its hash when it is durable.
+    ///
+    /// # Errors
+    /// See [`Refusal`]; the pool is then unchanged.
+    pub async fn submit(&self, raw: Bytes) -> Result<B256, Refusal> {
+        let _turn = self.0.recoveries.acquire().await.map_err(|_| Refusal::Stopping)?;
+        let pool = self.clone();
+        let checked = tokio::task::spawn_blocking(move || pool.check(&raw)).await;
+        let (signed, nonce) = checked.map_err(|_| Refusal::Stopping)??;
+        self.insert(signed, nonce).await
+    }
+
+    /// Takes a transaction whose sender needs no signature: an impersonated account of a development chain.
+    ///
+    /// # Errors
+    /// See [`Refusal`].
+    pub async fn insert(&self, signed: Signed, account_nonce: u64) -> Result<B256, Refusal> {
+        let signed = Arc::new(signed);
+        let waiting = Waiting::new(Arc::clone(&signed));
+        let (hash, bytes) = (waiting.hash, waiting.bytes as u64);
+        let ticket = {
+            let mut inner = self.0.inner.lock();
+            let admission = inner.mempool.admit(waiting, account_nonce, self.0.opened.elapsed())?;
+            inner.live_bytes += bytes;
+            // Under the lock, so that the log has the order of the pool; before the tombstones of those that had to go, so that a crash in
+            // between leaves the old ones rather than none.
+            let ticket = self.0.log.append(ACCEPTED, &signed.encoded_2718());
+            let mut gone = admission.evicted;
+            if let Outcome::Replaced(old) = admission.outcome {
+                gone.push(old);
+            }
+            self.bury(&mut inner, &gone);
+            ticket
+        };
+        if let Err(error) = ticket.await {
+            let mut inner = self.0.inner.lock();
+            let gone: Vec<Waiting> = inner.mempool.rejected(hash).into_iter().collect();
+            self.bury(&mut inner, &gone);
+            return Err(Refusal::Disk(error.to_string()));
+        }
+        // No listener is not an error.
+        let _ = self.0.notices.send(signed);
+        self.0.arrived.notify_one();
+        Ok(hash)
+    }
+
+    /// A transaction of the pool.
+    pub fn transaction(&self, hash: B256) -> Option<Arc<Signed>> {
+        self.0.inner.lock().mempool.transaction(hash).map(|waiting| Arc::clone(&waiting.signed))
+    }
+
+    /// The nonce that the account's next transaction needs, those in the pool included.
+    ///
+    /// # Errors
+    /// When the chain's state cannot be read.
+    pub fn next_nonce(&self, sender: Address) -> Result<u64, ChainError> {
+        let state = self.0.chain.state(At::Latest)?;
+        let known = state.map_or(Ok(0), |state| state.account(sender).map(|account| account.nonce))?;
+        Ok(self.0.inner.lock().mempool.next_nonce(sender).unwrap_or(known).max(known))
+    }
+
+    /// All transactions, account by account in the order of nonces, and whether each could be executed now.
+    pub fn transactions(&self) -> Vec<(Arc<Signed>, bool)> {
+        let inner = self.0.inner.lock();
+        inner.mempool.iter().map(|(waiting, place)| (Arc::clone(&waiting.signed), place != Place::Parked)).collect()
+    }
+
+    /// Transactions that are accepted from now on. A slow listener loses the oldest and learns how many.
+    pub fn notices(&self) -> broadcast::Receiver<Arc<Signed>> {
+        self.0.notices.subscribe()
+    }
+
+    /// Returns when a transaction has been accepted since the last call.
+    pub async fn arrived(&self) {
+        self.0.arrived.notified().await;
+    }
+
+    /// Transactions and their bytes, those handed to the builder included.
+    pub fn load(&self) -> (usize, usize) {
+        let inner = self.0.inner.lock();
+        (inner.mempool.len(), inner.mempool.bytes())
+    }
+
+    /// Takes a transaction out. `None` when it is not there.
+    pub fn drop_transaction(&self, hash: B256) -> Option<Arc<Signed>> {
+        let mut inner = self.0.inner.lock();
+        let gone = inner.mempool.rejected(hash)?;
+        let signed = Arc::clone(&gone.signed);
+        self.bury(&mut inner, &[gone]);
+        Some(signed)
+    }
+
+    /// What fills a block; afterwards everything that it took is still the pool's, in flight.
+    pub(crate) fn feed(&self) -> PoolFeed<'_> {
+        PoolFeed { pool: self, handful: Vec::new(), left: Vec::new(), blocked: Vec::new() }
+    }
+
+    /// These are in a block that is part of the chain; the next block's base fee is known.
+    pub(crate) fn included(&self, hashes: &[B256], base_fee: u64) {
+        let mut inner = self.0.inner.lock();
+        let gone = inner.mempool.included(hashes.iter().copied());
+        self.bury(&mut inner, &gone);
+        inner.mempool.set_price_threshold(base_fee.into());
+        let expired = inner.mempool.expire(self.0.opened.elapsed());
+        self.bury(&mut inner, &expired);
+        if inner.mempool.has_ready() {
+            self.0.arrived.notify_one();
+        }
+    }
+
+    /// These were in a block that was given up.
+    pub(crate) fn returned(&self, hashes: &[B256]) {
+        self.0.inner.lock().mempool.returned(hashes.iter().copied());
+    }
+
+    /// What left the pool leaves the disk too. Nobody waits for a tombstone: without it a restart finds the transaction in the chain,
+    /// or its nonce used.
+    fn bury(&self, inner: &mut Inner, gone: &[Waiting]) {
+        if gone.is_empty() {
+            return;
+        }
+        let hashes: Vec<u8> = gone.iter().flat_map(|waiting| waiting.hash.0).collect();
+        drop(self.0.log.append(GONE, &hashes));
+        inner.live_bytes = inner.live_bytes.saturating_sub(gone.iter().map(|waiting| waiting.bytes as u64).sum());
+        if self.0.log.disk_bytes() > COMPACT_BYTES_MIN.max(inner.live_bytes.saturating_mul(COMPACT_FACTOR)) {
+            self.compact(inner);
+        }
+    }
+
+    /// Writes what is in the pool into a log of its own, beside everything else.
+    fn compact(&self, inner: &Inner) {
+        if self.0.compacting.swap(true, Ordering::AcqRel) {
+            return;
+        }
+        let live: Vec<Arc<Signed>> = inner.mempool.iter().map(|(waiting, _)| Arc::clone(&waiting.signed)).collect();
+        // Under the pool's lock: what is appended from now on comes after it.
+        let mark = self.0.log.mark();
+        let (log, compacting) = (Arc::clone(&self.0.log), Arc::clone(&self.0.compacting));
+        let work = move || {
+            let records = live.into_iter().map(|signed| (ACCEPTED, signed.encoded_2718().into()));
+            if let Err(error) = log.compact(&mark, records) {
+                tracing::warn!(%error, "the pool's log was not compacted");
+            }
+            compacting.store(false, Ordering::Release);
+        };
+        if let Err(error) = std::thread::Builder::new().name("pool-compaction".into()).spawn(work) {
+            tracing::warn!(%error, "the pool's log was not compacted");
+            self.0.compacting.store(false, Ordering::Release);
+        }
+    }
+}
+
+/// What the log holds and no tombstone names, in the order of arrival.
+fn stored(log: &Log) -> Result<Vec<Signed>, PoolError> {
+    let mut arrivals = BTreeMap::new();
+    let mut stored = BTreeMap::new();
+    for (at, record) in log.records(log.start()).enumerate() {
+        let record = record?;
+        if record.kind == ACCEPTED {
+            let transaction = Transaction::decode_2718(&mut &record.payload[..]).map_err(|_| PoolError::Record)?;
+            if let Some(earlier) = arrivals.insert(*transaction.tx_hash(), at) {
+                stored.remove(&earlier);
+            }
+            stored.insert(at, transaction);
+        } else {
+            for hash in record.payload.chunks_exact(32).map(B256::from_slice) {
+                arrivals.remove(&hash).and_then(|at| stored.remove(&at));
+            }
+        }
+    }
+    let recovered = |transaction: Transaction| transaction.try_into_recovered().map_err(|_| PoolError::Record);
+    stored.into_values().map(recovered).collect()
+}
+
+/// Hands out the best transactions while a block has room.
+pub(crate) struct PoolFeed<'a> {
+    pool: &'a Pool,
+    handful: Vec<Waiting>,
+    /// Handed out and not part of the block: for the next one.
+    left: Vec<B256>,
+    /// Accounts of which a transaction was left: their later ones must wait.
+    blocked: Vec<Address>,
+}
+
+impl Feed for PoolFeed<'_> {
+    fn next(&mut self, gas_left: u64) -> Option<Arc<Signed>> {
+        if gas_left < CHEAPEST_GAS {
+            return None;
+        }
+        loop {
+            if self.handful.is_empty() {
+                self.handful = self.pool.0.inner.lock().mempool.take(HANDFUL);
+                self.handful.reverse();
+            }
+            let waiting = self.handful.pop()?;
+            if self.blocked.contains(&waiting.signed.signer()) {
+                self.left.push(waiting.hash);
+                continue;
+            }
+            return Some(waiting.signed);
+        }
+    }
+
+    fn refused(&mut self, transaction: &Signed, reason: Refused) {
+        match reason {
+            Refused::NoRoom => {
+                self.left.push(*transaction.tx_hash());
+                self.blocked.push(transaction.signer());
+            }
+            Refused::Invalid(reason) => {
+                tracing::debug!(hash = %transaction.tx_hash(), reason, "a transaction of the pool cannot be executed");
+                self.blocked.push(transaction.signer());
+                self.pool.drop_transaction(*transaction.tx_hash());
+            }
+        }
+    }
+}
+
+impl Drop for PoolFeed<'_> {
+    fn drop(&mut self) {
+        let unused = self.handful.iter().map(|waiting| waiting.hash);
+        let back: Vec<B256> = self.left.iter().copied().chain(unused).collect();
+        self.pool.returned(&back);
+    }
+}

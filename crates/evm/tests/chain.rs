@@ -1,0 +1,448 @@
+//! A chain on disk, from the outside: what is built is what is executed again, whatever the transactions do.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use alloy_consensus::{SignableTransaction, Transaction as _, TxEip1559, TxEip2930, TxLegacy};
+use alloy_eips::eip2718::Encodable2718;
+use alloy_primitives::{Address, B256, Bytes, TxKind, U256, hex};
+use alloy_signer::SignerSync;
+use alloy_signer_local::PrivateKeySigner;
+use evm::genesis::{DEV_BASE_FEE, DEV_GAS_LIMIT, DevGenesis};
+use evm::pool::Refusal;
+use evm::{At, BlockPolicy, Chain, EvmBackend, Pool, Transaction};
+use node::{Backend, Persistence, Sealed, conformance};
+use proptest::prelude::*;
+use sequencer::Record;
+use tempfile::TempDir;
+use types::{Attributes, BuildId, Heads, Payload, Slot, Timestamp, Verdict};
+
+const CHAIN_ID: u64 = 31_337;
+const ETHER: u128 = 1_000_000_000_000_000_000;
+/// Keeps its argument at the slot of the same number and logs it; reverts for 0. Hand-assembled:
+/// `calldataload(0) dup iszero jumpi(revert) dup dup sstore mstore(0) log0(0, 32) stop revert: revert(0, 0)`.
+const KEEPER: [u8; 26] = hex!("600035801560145780805560005260206000a0005b60006000fd");
+/// Deploys what follows it: `codecopy(0, 11, 26) return(0, 26)`.
+const DEPLOYER: [u8; 11] = hex!("601a80600b6000396000f3");
+
+struct World {
+    _folder: Option<TempDir>,
+    chain: Chain,
+    pool: Pool,
+    backend: EvmBackend,
+    builds: u64,
+}
+
+fn keys() -> Vec<PrivateKeySigner> {
+    (1..=4_u8).map(|byte| PrivateKeySigner::from_bytes(&B256::with_last_byte(byte)).expect("a key")).collect()
+}
+
+fn genesis() -> alloy_genesis::Genesis {
+    let balances = keys().iter().map(|key| (key.address(), U256::from(10 * ETHER))).collect();
+    let (gas_limit, base_fee) = (DEV_GAS_LIMIT, DEV_BASE_FEE);
+    DevGenesis { chain_id: CHAIN_ID, balances, gas_limit, base_fee, timestamp: 1_700_000_000 }.into_file()
+}
+
+impl World {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        let world = Self::open(folder.path());
+        Self { _folder: Some(folder), ..world }
+    }
+
+    fn open(folder: &Path) -> Self {
+        let chain = Chain::open(&folder.join("chain"), Some(genesis())).expect("opens");
+        let pool =
+            Pool::open(&folder.join("pool"), &chain, mempool::Limits::default(), mempool::Order::Tip).expect("opens");
+        let policy = BlockPolicy {
+            beneficiary: Address::repeat_byte(0xbe),
+            gas_limit: DEV_GAS_LIMIT,
+            extra_data: Bytes::from_static(b"test"),
+            empty_blocks: true,
+        };
+        let backend = EvmBackend::new(chain.clone(), pool.clone(), policy);
+        Self { _folder: None, chain, pool, backend, builds: 0 }
+    }
+
+    /// Seals a block without making it part of the chain.
+    async fn seal(&mut self) -> Payload {
+        self.builds += 1;
+        let (build, parent) = (BuildId::new(self.builds), evm::block::block_ref(&self.chain.head()));
+        let timestamp = Timestamp::from_secs(parent.timestamp.as_secs() + 1);
+        let slot = Slot::new(parent.number.as_u64() + 1);
+        let attributes = Attributes { slot, parent, timestamp, origin: None, use_pool: true };
+        self.backend.open(build, attributes).await.expect("opens");
+        match self.backend.seal(build).await.expect("seals") {
+            Sealed::Payload(payload) => payload,
+            Sealed::Nothing => panic!("empty blocks are wanted"),
+        }
+    }
+
+    async fn adopt(&self, payload: &Payload) {
+        assert_eq!(self.backend.import(payload).await, Ok(Verdict::Valid));
+        self.backend.persist(&Record::Payload(payload.clone())).await.expect("durable");
+        self.backend.set_heads(Heads::at(payload.block)).await.expect("set");
+    }
+
+    async fn block(&mut self) -> Payload {
+        let payload = self.seal().await;
+        self.adopt(&payload).await;
+        payload
+    }
+
+    fn nonce(&self, key: &PrivateKeySigner) -> u64 {
+        self.pool.next_nonce(key.address()).expect("readable")
+    }
+
+    fn balance(&self, address: Address) -> U256 {
+        self.chain.state(At::Latest).expect("readable").expect("there").account(address).expect("readable").balance
+    }
+}
+
+fn signed<T: SignableTransaction<alloy_primitives::Signature>>(key: &PrivateKeySigner, transaction: T) -> Bytes
+where
+    Transaction: From<alloy_consensus::Signed<T>>,
+{
+    let signature = key.sign_hash_sync(&transaction.signature_hash()).expect("signs");
+    Transaction::from(transaction.into_signed(signature)).encoded_2718().into()
+}
+
+fn call(nonce: u64, to: TxKind, value: U256, input: Bytes, gas_limit: u64) -> TxEip1559 {
+    TxEip1559 {
+        chain_id: CHAIN_ID,
+        nonce,
+        gas_limit,
+        max_fee_per_gas: 3_000_000_000,
+        max_priority_fee_per_gas: 1_000_000_000,
+        to,
+        value,
+        access_list: Default::default(),
+        input,
+    }
+}
+
+fn transfer(nonce: u64, to: Address, value: u128) -> TxEip1559 {
+    call(nonce, TxKind::Call(to), U256::from(value), Bytes::new(), 21_000)
+}
+
+#[tokio::test]
+async fn a_transfer_moves_what_it_says_and_costs_what_it_says() {
+    let mut world = World::new();
+    let (key, to) = (&keys()[0], Address::repeat_byte(0x77));
+    let before = world.balance(key.address());
+    let hash = world.pool.submit(signed(key, transfer(0, to, 5))).await.expect("accepted");
+    assert!(world.pool.transaction(hash).is_some());
+    world.block().await;
+
+    let located = world.chain.transaction(hash).expect("readable").expect("in the chain");
+    let executed = located.transaction();
+    assert!(executed.receipt.status());
+    assert_eq!((executed.gas_used, executed.sender, located.index), (21_000, key.address(), 0));
+    let base_fee = located.block.header.base_fee_per_gas.expect("London");
+    let price = u128::from(base_fee) + 1_000_000_000;
+    assert_eq!(world.balance(to), U256::from(5));
+    assert_eq!(world.balance(key.address()), before - U256::from(5 + price * 21_000));
+    assert_eq!(world.balance(Address::repeat_byte(0xbe)), U256::from(1_000_000_000_u128 * 21_000), "the tip");
+    assert!(world.pool.transactions().is_empty());
+    assert_eq!(world.chain.verify().expect("sound").block, 1);
+    // The block before is still there to be asked.
+    let earlier = world.chain.state(At::Number(0)).expect("readable").expect("kept");
+    assert_eq!(earlier.account(to).expect("readable").balance, U256::ZERO);
+}
+
+#[tokio::test]
+async fn refusals_say_what_geth_says() {
+    let world = World::new();
+    let key = &keys()[0];
+    let gas = |gas| call(0, TxKind::Call(Address::ZERO), U256::ZERO, Bytes::new(), gas);
+    let foreign = TxEip1559 { chain_id: 1, ..transfer(0, Address::ZERO, 1) };
+    let legacy = TxLegacy {
+        chain_id: None,
+        gas_price: 2_000_000_000,
+        gas_limit: 21_000,
+        to: Address::ZERO.into(),
+        ..Default::default()
+    };
+    let greedy = TxEip1559 { max_priority_fee_per_gas: 4_000_000_000, ..transfer(0, Address::ZERO, 1) };
+    let large = call(0, TxKind::Create, U256::ZERO, vec![0; 50_000].into(), 1_000_000);
+    let refused: [(Bytes, &str); 10] = [
+        (Bytes::from_static(&[0xc0]), "rlp: "),
+        (Bytes::from_static(&[0x02, 0xc0]), "rlp: "),
+        (Bytes::from_static(&[0x03, 0xc0]), "transaction type not supported"),
+        (signed(key, foreign), "invalid chain id for signer: have 1 want 31337"),
+        (signed(key, legacy), "invalid chain id for signer: have 0 want 31337"),
+        (signed(key, gas(20_999)), "intrinsic gas too low: gas 20999, minimum needed 21000"),
+        (signed(key, gas(40_000_000)), "exceeds block gas limit"),
+        (signed(key, gas(20_000_000)), "transaction gas limit too high (cap: 16777216, tx: 20000000)"),
+        (signed(key, greedy), "max priority fee per gas higher than max fee per gas"),
+        (signed(key, large), "max initcode size exceeded: code size 50000, limit 49152"),
+    ];
+    for (raw, text) in refused {
+        let refusal = world.pool.submit(raw).await.expect_err(text).to_string();
+        assert!(refusal.starts_with(text), "{refusal:?} for {text:?}");
+    }
+    let rich = world.pool.submit(signed(key, transfer(0, Address::ZERO, 11 * ETHER))).await;
+    assert!(matches!(rich, Err(Refusal::Funds { .. })), "{rich:?}");
+
+    let first = signed(key, transfer(0, Address::ZERO, 1));
+    world.pool.submit(first.clone()).await.expect("accepted");
+    assert!(matches!(world.pool.submit(first).await, Err(Refusal::Known)));
+    let dearer = |percent: u128| {
+        let price = |price: u128| price * (100 + percent) / 100_u128;
+        let plain = transfer(0, Address::ZERO, 2);
+        TxEip1559 {
+            max_fee_per_gas: price(plain.max_fee_per_gas),
+            max_priority_fee_per_gas: price(plain.max_priority_fee_per_gas),
+            ..plain
+        }
+    };
+    assert!(matches!(world.pool.submit(signed(key, dearer(9))).await, Err(Refusal::Underpriced)));
+    world.pool.submit(signed(key, dearer(10))).await.expect("replaces");
+    assert_eq!(world.pool.transactions().len(), 1);
+}
+
+#[tokio::test]
+async fn nonce_gaps_wait_and_close() {
+    let mut world = World::new();
+    let key = &keys()[0];
+    for nonce in (0..50).rev() {
+        world.pool.submit(signed(key, transfer(nonce, Address::repeat_byte(1), 1))).await.expect("accepted");
+    }
+    world.block().await;
+    assert_eq!(world.chain.head().gas_used, 50 * 21_000);
+    world.pool.submit(signed(key, transfer(51, Address::repeat_byte(1), 1))).await.expect("parked");
+    world.block().await;
+    assert_eq!((world.chain.head().gas_used, world.pool.transactions().len()), (0, 1));
+}
+
+#[tokio::test]
+async fn it_conforms_to_what_a_backend_must_do() {
+    conformance::check_all(|| async {
+        let world = World::new();
+        // The folder must outlive the chain; the test's end takes it along.
+        std::mem::forget(world._folder);
+        Arc::new(world.backend) as conformance::Subject
+    })
+    .await;
+}
+
+/// What is acknowledged is in the pool again, what is sealed and durable in the chain, whatever was in the tables.
+#[tokio::test]
+async fn everything_durable_is_there_again() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let key = &keys()[0];
+    let (sealed, waiting) = {
+        let mut world = World::open(folder.path());
+        let sealed = world.pool.submit(signed(key, transfer(0, Address::repeat_byte(1), 7))).await.expect("accepted");
+        let payload = world.seal().await;
+        // Durable, and then the process dies: the block never became the head.
+        world.backend.persist(&Record::Payload(payload)).await.expect("durable");
+        let waiting = world.pool.submit(signed(key, transfer(1, Address::repeat_byte(1), 8))).await.expect("accepted");
+        (sealed, waiting)
+    };
+    for without_tables in [false, true] {
+        if without_tables {
+            std::fs::remove_dir_all(folder.path().join("chain/tables")).expect("removed");
+        }
+        let world = World::open(folder.path());
+        assert_eq!(world.chain.head().number, 1);
+        assert_eq!(world.chain.transaction(sealed).expect("readable").expect("there").index, 0);
+        assert_eq!(world.balance(Address::repeat_byte(1)), U256::from(7));
+        let pool: Vec<B256> = world.pool.transactions().iter().map(|(signed, _)| *signed.tx_hash()).collect();
+        assert_eq!(pool, [waiting]);
+        world.chain.verify().expect("sound");
+    }
+    let mut other = genesis();
+    other.gas_limit += 1;
+    let refused = Chain::open(&folder.path().join("chain"), Some(other)).expect_err("another genesis");
+    assert!(refused.to_string().contains("another beginning"), "{refused}");
+    assert_eq!(Chain::open(&folder.path().join("chain"), None).expect("goes on").head().number, 1);
+}
+
+#[test]
+fn a_genesis_that_cannot_be_executed_is_refused() {
+    let folder = tempfile::tempdir().expect("a folder");
+    assert!(Chain::open(folder.path(), None).expect_err("no genesis").to_string().contains("needs one"));
+    let mut early = genesis();
+    early.config.cancun_time = None;
+    let mut optimism = genesis();
+    optimism.config.extra_fields.insert("optimism".into(), serde_json::json!({}));
+    let mut late = genesis();
+    late.config.amsterdam_time = Some(0);
+    for (genesis, key) in [(early, "cancunTime"), (optimism, "optimism"), (late, "amsterdamTime")] {
+        let refused = Chain::open(folder.path(), Some(genesis)).expect_err(key).to_string();
+        assert!(refused.contains(key), "{refused}");
+    }
+    Chain::open(folder.path(), Some(genesis())).expect("nothing was written before");
+}
+
+/// One step of a random sequence.
+#[derive(Clone, Copy, Debug)]
+enum Act {
+    Transfer { value: u128 },
+    Keep { number: u8, gas: u64 },
+    Deploy { gas: u64, broken: bool },
+    Legacy { value: u128 },
+    Listed { number: u8 },
+    Block,
+}
+
+/// About every second fails, runs out of gas or reverts.
+fn act() -> impl Strategy<Value = (usize, Act)> {
+    let act = prop_oneof![
+        2 => (1..3 * ETHER).prop_map(|value| Act::Transfer { value }),
+        2 => (0..4_u8).prop_map(|number| Act::Keep { number, gas: 100_000 }),
+        2 => (1..4_u8, 21_100..46_000_u64).prop_map(|(number, gas)| Act::Keep { number, gas }),
+        1 => (55_000..200_000_u64, any::<bool>()).prop_map(|(gas, broken)| Act::Deploy { gas, broken }),
+        1 => (0..ETHER).prop_map(|value| Act::Legacy { value }),
+        1 => (0..3_u8).prop_map(|number| Act::Listed { number }),
+        2 => Just(Act::Block),
+    ];
+    (0..4_usize, act)
+}
+
+fn raw(world: &World, key: &PrivateKeySigner, keeper: Address, act: Act) -> Bytes {
+    let nonce = world.nonce(key);
+    let word = |number: u8| Bytes::copy_from_slice(B256::with_last_byte(number).as_slice());
+    match act {
+        Act::Transfer { value } => signed(key, transfer(nonce, keys()[1].address(), value)),
+        Act::Keep { number, gas } => signed(key, call(nonce, keeper.into(), U256::ZERO, word(number), gas)),
+        Act::Deploy { gas, broken } => {
+            let code = if broken { vec![0xfe] } else { [&DEPLOYER[..], &KEEPER].concat() };
+            signed(key, call(nonce, TxKind::Create, U256::ZERO, code.into(), gas))
+        }
+        Act::Legacy { value } => {
+            let to = Address::repeat_byte(9).into();
+            let (chain_id, gas_price, gas_limit) = (Some(CHAIN_ID), 2_000_000_000, 21_000);
+            let value = U256::from(value);
+            signed(key, TxLegacy { chain_id, nonce, gas_price, gas_limit, to, value, input: Bytes::new() })
+        }
+        Act::Listed { number } => {
+            let access_list = vec![alloy_eips::eip2930::AccessListItem {
+                address: keeper,
+                storage_keys: vec![B256::with_last_byte(number)],
+            }];
+            let transaction = TxEip2930 {
+                chain_id: CHAIN_ID,
+                nonce,
+                gas_price: 2_000_000_000,
+                gas_limit: 100_000,
+                to: keeper.into(),
+                value: U256::ZERO,
+                access_list: access_list.into(),
+                input: word(number),
+            };
+            signed(key, transaction)
+        }
+        Act::Block => Bytes::new(),
+    }
+}
+
+/// A failed transaction leaves nothing but its charge: the sender's nonce and gas, the tip, and what others did.
+fn charge_only(world: &World, payload: &Payload) {
+    let block =
+        world.chain.block(At::Hash(B256::from(*payload.block.hash.as_bytes()))).expect("readable").expect("there");
+    let (before, after) = (block.header.number - 1, block.header.number);
+    let account = |number, address| {
+        let state = world.chain.state(At::Number(number)).expect("readable").expect("kept");
+        state.account(address).expect("readable")
+    };
+    let base_fee = block.header.base_fee_per_gas.expect("London");
+    for key in keys() {
+        let sent = block.transactions.iter().filter(|executed| executed.sender == key.address());
+        let (mut cost, mut count) = (U256::ZERO, 0);
+        for executed in sent {
+            let price = executed.transaction.effective_gas_price(Some(base_fee));
+            cost += U256::from(price) * U256::from(executed.gas_used);
+            if executed.receipt.status() {
+                cost += executed.transaction.value();
+            } else {
+                assert!(executed.receipt.logs().is_empty(), "a failed transaction has no logs");
+            }
+            count += 1;
+        }
+        let received: U256 = block
+            .transactions
+            .iter()
+            .filter(|executed| executed.receipt.status() && executed.transaction.to() == Some(key.address()))
+            .map(|executed| executed.transaction.value())
+            .sum();
+        let (old, new) = (account(before, key.address()), account(after, key.address()));
+        assert_eq!(new.balance, old.balance + received - cost);
+        assert_eq!(new.nonce, old.nonce + count);
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 24, max_shrink_iters: 200, ..ProptestConfig::default() })]
+
+    #[test]
+    fn what_is_built_is_what_is_executed_again(acts in proptest::collection::vec(act(), 10..60)) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+        runtime.block_on(async {
+            let (mut maker, checker, keys) = (World::new(), World::new(), keys());
+            let deployment = call(0, TxKind::Create, U256::ZERO, [&DEPLOYER[..], &KEEPER].concat().into(), 200_000);
+            maker.pool.submit(signed(&keys[0], deployment)).await.expect("accepted");
+            let keeper = keys[0].address().create(0);
+            let mut payloads = vec![maker.block().await];
+            for (key, act) in acts.into_iter().chain([(0, Act::Block)]) {
+                if matches!(act, Act::Block) {
+                    let payload = maker.block().await;
+                    charge_only(&maker, &payload);
+                    payloads.push(payload);
+                } else {
+                    // Who cannot pay any more is refused, and that is right.
+                    let _ = maker.pool.submit(raw(&maker, &keys[key], keeper, act)).await;
+                }
+            }
+            for payload in &payloads {
+                checker.adopt(payload).await;
+            }
+            assert_eq!(maker.chain.head().seal(), checker.chain.head().seal());
+            let (made, checked) = (maker.chain.verify().expect("sound"), checker.chain.verify().expect("sound"));
+            assert_eq!(made, checked);
+        });
+    }
+}
+
+/// Every claim of a header is checked.
+#[tokio::test]
+async fn a_forged_block_is_refused() {
+    use alloy_consensus::Header;
+    use alloy_rlp::{Decodable, Encodable};
+    let (mut maker, checker) = (World::new(), World::new());
+    maker.pool.submit(signed(&keys()[0], transfer(0, Address::repeat_byte(1), 7))).await.expect("accepted");
+    let payload = maker.seal().await;
+    let forgeries: [fn(&mut Header); 12] = [
+        |header| header.state_root = B256::repeat_byte(1),
+        |header| header.receipts_root = B256::repeat_byte(1),
+        |header| header.transactions_root = B256::repeat_byte(1),
+        |header| header.gas_used += 1,
+        |header| header.base_fee_per_gas = Some(1),
+        |header| header.logs_bloom.0[0] = 1,
+        |header| header.number += 1,
+        |header| header.blob_gas_used = Some(1),
+        |header| header.excess_blob_gas = Some(1 << 20),
+        |header| header.requests_hash = None,
+        |header| header.timestamp = 1_700_000_000,
+        |header| header.difficulty = U256::from(1),
+    ];
+    for (index, forge) in forgeries.into_iter().enumerate() {
+        let mut block = evm::block::RawBlock::decode(&mut &payload.body[..]).expect("a block");
+        forge(&mut block.header);
+        let mut forged = payload.clone();
+        forged.block.hash = types::BlockHash::new(block.header.hash_slow().0);
+        forged.block.timestamp = Timestamp::from_secs(block.header.timestamp);
+        let mut body = Vec::new();
+        block.encode(&mut body);
+        forged.body = body.into();
+        assert_eq!(checker.backend.import(&forged).await, Ok(Verdict::Invalid), "forgery {index}");
+    }
+    let mut renamed = payload.clone();
+    renamed.block.hash = types::BlockHash::new([9; 32]);
+    assert_eq!(checker.backend.import(&renamed).await, Ok(Verdict::Invalid));
+    let mut cut = payload.clone();
+    cut.body = payload.body.slice(..payload.body.len() - 1);
+    assert_eq!(checker.backend.import(&cut).await, Ok(Verdict::Invalid));
+    assert_eq!(checker.backend.import(&payload).await, Ok(Verdict::Valid));
+}
