@@ -3,6 +3,7 @@
 pub mod backend;
 pub mod block;
 pub mod chain;
+pub mod engine_api;
 pub mod execute;
 pub mod genesis;
 pub mod pool;
