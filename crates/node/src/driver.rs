@@ -206,6 +206,12 @@ impl DriverHandle {
         self.commands.send(Event::Stop).await.is_ok()
     }
 
+    /// Asks for a block of this date, where blocks are built on demand ([`AgreementConfig::OnDemand`]). Returns whether the driver still
+    /// listens; the demand is answered when [`Pulse::served`] has risen by one for it and for each that came before.
+    pub async fn demand(&self, date: Timestamp) -> bool {
+        self.commands.send(Event::Demand { date }).await.is_ok()
+    }
+
     /// The newest state, for health and displays.
     #[must_use]
     pub fn pulse(&self) -> watch::Receiver<Pulse> {
@@ -255,7 +261,7 @@ impl Driver {
     pub async fn start(config: Config, memory: Memory, parts: Parts) -> Result<(Self, DriverHandle), DriverError> {
         let Parts { backend, persistence, journal, metrics, clock, deadlines, outside } = parts;
         match config.agreement {
-            AgreementConfig::Solo => {}
+            AgreementConfig::Solo | AgreementConfig::OnDemand => {}
             AgreementConfig::Conductor if outside.conductor.is_some() && outside.incoming.is_some() => {}
             AgreementConfig::Conductor => return Err(DriverError::NoConductor),
             AgreementConfig::Committee { .. } if outside.carrier.is_some() && outside.incoming.is_some() => {}
@@ -279,6 +285,8 @@ impl Driver {
             standing: sequencer.standing(),
             active: start.config.active,
             trouble: None,
+            on_demand: matches!(start.config.agreement, AgreementConfig::OnDemand),
+            served: 0,
         });
         let driver = Self {
             sequencer,
@@ -406,6 +414,7 @@ impl Driver {
     fn tell(&self, now: Timestamp, event: &Event, trouble: Option<String>) {
         let head = self.sequencer.heads().unsafe_head();
         let standing = self.sequencer.standing();
+        let served = self.sequencer.served();
         let beats = matches!(event, Event::HeadsSet { .. } | Event::NothingToSeal { .. });
         if matches!(event, Event::HeadsSet { .. }) && head != self.pulse.borrow().head {
             tracing::info!(number = %head.number, hash = %head.hash, "block");
@@ -418,6 +427,7 @@ impl Driver {
                 pulse.trouble = None;
             }
             pulse.standing = standing;
+            pulse.served = served;
             pulse.active = self.active;
             if let Some(what) = trouble {
                 pulse.trouble = Some(Trouble { at: now, what });

@@ -180,7 +180,8 @@ impl Metrics {
             }
             Event::AskFailed { failure, .. } => self.failed(CallLabel::ask, *failure, None),
             Event::Stop => self.observed.blamed = Some(MissLabel::not_leading),
-            Event::Wake
+            Event::Demand { .. }
+            | Event::Wake
             | Event::Start
             | Event::Leadership(_)
             | Event::Proposed { .. }

@@ -21,6 +21,10 @@ pub struct Pulse {
     pub active: bool,
     /// What failed last, since the last beat.
     pub trouble: Option<Trouble>,
+    /// Whether blocks are built on demand, and not by the clock.
+    pub on_demand: bool,
+    /// How many demands were answered, where blocks are built on demand.
+    pub served: u64,
 }
 
 /// Something that failed.
@@ -50,6 +54,9 @@ impl Pulse {
         if let Standing::Halted(reason) = &self.standing {
             return Readiness::NotReady(format!("the sequencer halted at block {head}: {reason:?}"));
         }
+        if self.on_demand && self.trouble.is_none() && self.active {
+            return Readiness::Ready(format!("block {head}, {age} ago; the next one comes when it is asked for"));
+        }
         if age <= self.slot.times(SLOTS_SILENT_MAX) {
             return Readiness::Ready(format!("block {head}, {age} ago, one due every {}", self.slot));
         }
@@ -72,6 +79,8 @@ mod tests {
     fn silence_for_two_block_times_is_not_ready_and_says_why() {
         let at = Timestamp::from_millis;
         let pulse = Pulse {
+            on_demand: false,
+            served: 0,
             slot: Millis::new(1000),
             head: BlockRef::default(),
             beat: at(10_000),

@@ -28,7 +28,7 @@ impl Agreement {
     /// The agreement of this configuration, as it was when the process ended.
     pub(crate) fn recover(config: &AgreementConfig, timetable: Timetable, memory: Memory, mutation: Mutation) -> Self {
         match config {
-            AgreementConfig::Solo => Self::Solo(Solo),
+            AgreementConfig::Solo | AgreementConfig::OnDemand => Self::Solo(Solo),
             AgreementConfig::Conductor => Self::Conductor(Conductor::new(mutation)),
             AgreementConfig::Committee { committee, me, began, resend } => {
                 let council = Council::recover(*committee, *me, *began, *resend, timetable, memory, mutation);

@@ -23,6 +23,9 @@ pub struct Config {
 pub enum AgreementConfig {
     /// One sequencer decides alone.
     Solo,
+    /// The same, but blocks are built when one is asked for, not when a slot comes: for each [`crate::Event::Demand`] one. Slots are
+    /// then mere numbers, and the timetable says nothing but how old a chain may look.
+    OnDemand,
     /// Of a highly available set the conductor elects one, whose payloads are decided once the conductor holds them.
     Conductor,
     /// Members propose in turn; a quorum decides.

@@ -2,7 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 use types::{
-    Announcement, Attestation, BlockHash, BlockNumber, BlockRef, BuildId, Failure, Heads, Payload, Proposal, Verdict,
+    Announcement, Attestation, BlockHash, BlockNumber, BlockRef, BuildId, Failure, Heads, Payload, Proposal, Timestamp,
+    Verdict,
 };
 
 /// Something happened. Every variant that answers an effect names the build, block, range or question it answers; an answer to
@@ -16,6 +17,12 @@ pub enum Event {
     Start,
     /// The operator keeps this sequencer from leading. It goes on following, and finishes what is decided.
     Stop,
+    /// A block is wanted now. Under [`crate::AgreementConfig::OnDemand`] each demand is answered by one block, in the order of demands, at
+    /// most [`crate::DEMANDS_MAX`] waiting; whatever does not fit, and every demand elsewhere, has no effect.
+    Demand {
+        /// The date that the block is to have, in whole seconds. One that is not above the parent's becomes the parent's and a second.
+        date: Timestamp,
+    },
 
     /// Answers [`crate::Effect::Open`]: the build takes transactions.
     Opened {

@@ -80,6 +80,7 @@ mod attempt;
 mod build;
 mod catch_up;
 mod config;
+mod demands;
 mod effect;
 mod event;
 mod memory;
@@ -90,6 +91,7 @@ mod timetable;
 
 pub use catch_up::PARKED_MAX;
 pub use config::{AgreementConfig, Backoff, Config};
+pub use demands::DEMANDS_MAX;
 pub use effect::{Call, Effect, Effects, HaltReason, Offence, Record};
 pub use event::{Event, Peer, QueryId, Role};
 pub use memory::Memory;

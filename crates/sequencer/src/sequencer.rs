@@ -9,6 +9,7 @@ use crate::agreement::{Agreement, Scene, Solo};
 use crate::attempt::Attempt;
 use crate::build::Builder;
 use crate::catch_up::CatchUp;
+use crate::demands::Demands;
 use crate::mutants::{Mutant, Mutation};
 use crate::publication::{Decided, Publication};
 use crate::{AgreementConfig, Backoff, Config, Effect, Effects, Event, HaltReason, Memory, QueryId, Record, Timetable};
@@ -26,6 +27,8 @@ pub struct Sequencer {
     builder: Builder,
     agreement: Agreement,
     publication: Publication,
+    /// Where blocks are built when one is asked for, and not by the clock.
+    demands: Option<Demands>,
     catch_up: CatchUp,
     asking: Option<(QueryId, Attempt)>,
     /// Resets in a row without anything that went well: each waits longer.
@@ -75,13 +78,14 @@ impl Sequencer {
         let head = heads.unsafe_head();
         let mut catch_up = CatchUp::default();
         match agreement {
-            AgreementConfig::Solo => {
+            AgreementConfig::Solo | AgreementConfig::OnDemand => {
                 if let Some(decided) = Solo::recover(&memory) {
                     catch_up.park(head, decided);
                 }
             }
             AgreementConfig::Conductor | AgreementConfig::Committee { .. } => {}
         }
+        let demands = matches!(agreement, AgreementConfig::OnDemand).then(Demands::default);
         let agreement = Agreement::recover(&agreement, timetable, memory, mutation);
         let mut sequencer = Self {
             timetable,
@@ -91,6 +95,7 @@ impl Sequencer {
             builder: Builder::default(),
             agreement,
             publication: Publication::default(),
+            demands,
             catch_up,
             asking: None,
             resets: 0,
@@ -126,6 +131,11 @@ impl Sequencer {
     /// Where the chain stands.
     pub fn heads(&self) -> Heads {
         self.heads
+    }
+
+    /// How many demands were answered, see [`Event::Demand`]: their blocks are the backend's, or there was nothing to seal.
+    pub fn served(&self) -> u64 {
+        self.demands.as_ref().map_or(0, Demands::served)
     }
 
     /// What this sequencer is doing, for health and displays.
@@ -261,14 +271,8 @@ impl Sequencer {
         if self.builder.build().is_some() || !self.may_lead() {
             return;
         }
-        let Some(slot) = self.slot_to_build(now) else { return };
-        let attributes = Attributes {
-            slot,
-            parent: self.head(),
-            timestamp: self.timetable.stamp(slot),
-            origin: None,
-            use_pool: true,
-        };
+        let Some((slot, timestamp)) = self.slot_to_build(now) else { return };
+        let attributes = Attributes { slot, parent: self.head(), timestamp, origin: None, use_pool: true };
         self.builder.open(attributes, effects);
     }
 
@@ -282,14 +286,18 @@ impl Sequencer {
             }
     }
 
-    /// The slot that a build opened now would be for.
-    fn slot_to_build(&self, now: Timestamp) -> Option<Slot> {
-        match &self.agreement {
+    /// The slot that a build opened now would be for, and its block's date.
+    fn slot_to_build(&self, now: Timestamp) -> Option<(Slot, Timestamp)> {
+        if let Some(demands) = &self.demands {
+            return demands.next(self.head(), self.builder.next_slot());
+        }
+        let slot = match &self.agreement {
             Agreement::Solo(Solo) | Agreement::Conductor(_) => {
                 Some(self.next_slot(now)).filter(|slot| now >= self.timetable.opens_at(*slot))
             }
             Agreement::Committee(council) => council.build_slot(self.scene(now), self.earliest_slot()),
-        }
+        }?;
+        Some((slot, self.timetable.stamp(slot)))
     }
 
     /// The next slot for which one who leads alone has still time: missed ones are not made up for.
@@ -388,6 +396,9 @@ impl Sequencer {
     }
 
     fn seal_at(&self) -> Timestamp {
+        if self.demands.is_some() {
+            return Timestamp::default();
+        }
         self.builder.build().map_or(Timestamp::MAX, |build| self.timetable.seal_at(build.attributes.slot))
     }
 
@@ -416,7 +427,7 @@ impl Sequencer {
 
     /// When the next build may be opened, if only time keeps it from that.
     fn opening_deadline(&self, now: Timestamp) -> Option<Timestamp> {
-        let waits = self.builder.build().is_none() && self.may_lead();
+        let waits = self.builder.build().is_none() && self.demands.is_none() && self.may_lead();
         waits.then(|| self.timetable.opens_at(self.next_slot(now)))
     }
 }

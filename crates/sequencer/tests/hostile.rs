@@ -93,6 +93,7 @@ fn event() -> impl Strategy<Value = Event> {
         Just(Event::Wake),
         Just(Event::Start),
         Just(Event::Stop),
+        time().prop_map(|date| Event::Demand { date }),
         prop_oneof![Just(Role::Leader), Just(Role::Follower)].prop_map(Event::Leadership),
         build().prop_map(|build| Event::Opened { build }),
         (build(), failure()).prop_map(|(build, failure)| Event::OpenFailed { build, failure }),
@@ -139,6 +140,7 @@ fn event() -> impl Strategy<Value = Event> {
 fn config() -> impl Strategy<Value = Config> {
     let agreement = prop_oneof![
         Just(AgreementConfig::Solo),
+        Just(AgreementConfig::OnDemand),
         Just(AgreementConfig::Conductor),
         proptest::option::of(member()).prop_map(|me| AgreementConfig::Committee {
             committee: Committee::of(4).expect("four is within the limit"),

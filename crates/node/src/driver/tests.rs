@@ -362,3 +362,25 @@ fn journal_lines_leave_bodies_out() {
     let line = serde_json::to_string(&Effect::Import(payload)).expect("serialises");
     assert!(!line.contains("body"), "{line}");
 }
+
+/// A demand is answered by a block of the date asked for, and the handle tells when.
+#[tokio::test(start_paused = true)]
+async fn blocks_are_built_on_demand() {
+    let mut rig = Rig { agreement: AgreementConfig::OnDemand, ..Rig::new(FakeBackend::new()) };
+    let (driver, handle) = rig.start().await.expect("starts");
+    let stop = CancellationToken::new();
+    let task = tokio::spawn(driver.run(stop.clone()));
+    let mut pulse = handle.pulse();
+    tokio::time::sleep(60 * SLOT).await;
+    assert_eq!(pulse.borrow().head, genesis(), "no clock makes a block");
+    let readiness = pulse.borrow().readiness(rig.clock.now());
+    assert!(matches!(&readiness, Readiness::Ready(why) if why.contains("asked for")), "{readiness:?}");
+    let date = genesis().timestamp.after(Millis::new(777_000));
+    for count in 1..=3 {
+        assert!(handle.demand(date.after(Millis::new(1_000 * count))).await);
+    }
+    let served = pulse.wait_for(|pulse| pulse.served == 3).await.expect("served").clone();
+    assert_eq!((served.head.number.as_u64(), served.head.timestamp), (3, date.after(Millis::new(3_000))));
+    stop.cancel();
+    task.await.expect("no panic").expect("a clean end");
+}

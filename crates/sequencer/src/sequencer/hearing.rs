@@ -1,8 +1,8 @@
 //! What each event changes.
 
 use types::{
-    Announcement, Attestation, BlockHash, BlockRef, BuildId, Certificate, Failure, Heads, Payload, Proposal, Timestamp,
-    Verdict,
+    Announcement, Attestation, BlockHash, BlockNumber, BlockRef, BuildId, Certificate, Failure, Heads, Payload,
+    Proposal, Timestamp, Verdict,
 };
 
 use super::Sequencer;
@@ -33,6 +33,7 @@ impl Sequencer {
             Event::Wake
             | Event::Start
             | Event::Stop
+            | Event::Demand { .. }
             | Event::Leadership(_)
             | Event::Proposed { .. }
             | Event::Attested { .. }
@@ -57,6 +58,11 @@ impl Sequencer {
             Event::Wake => {}
             Event::Start => self.active = true,
             Event::Stop => self.active = false,
+            Event::Demand { date } => {
+                if let Some(demands) = &mut self.demands {
+                    demands.hear(date);
+                }
+            }
             Event::Opened { .. } => {
                 self.resets = 0;
                 self.builder.opened();
@@ -65,6 +71,7 @@ impl Sequencer {
             Event::Sealed { build, payload } => self.sealed(now, build, payload, effects),
             Event::NothingToSeal { .. } => {
                 self.builder.finish();
+                self.answer_demand(None);
             }
             Event::SealFailed { failure, .. } => self.build_failed(now, Call::Seal, failure, effects),
             Event::Imported { block, verdict } => self.imported(now, block, verdict, effects),
@@ -109,6 +116,7 @@ impl Sequencer {
             return self.ask_heads(now, effects);
         }
         self.builder.finish();
+        self.answer_demand(Some(payload.block.number));
         match &mut self.agreement {
             Agreement::Solo(Solo) => {
                 let decided = Solo::sealed(payload, self.mutation, effects);
@@ -116,6 +124,12 @@ impl Sequencer {
             }
             Agreement::Conductor(conductor) => conductor.sealed(payload, id, effects),
             Agreement::Committee(council) => council.sealed(payload, id, effects),
+        }
+    }
+
+    fn answer_demand(&mut self, block: Option<BlockNumber>) {
+        if let Some(demands) = &mut self.demands {
+            demands.sealed(block);
         }
     }
 
@@ -154,6 +168,8 @@ impl Sequencer {
         self.resets = 0;
         if self.publication.take_setting().is_some_and(|set| set != self.heads) {
             self.publication.set_heads(self.heads, effects);
+        } else if let Some(demands) = &mut self.demands {
+            demands.stands_at(self.heads.unsafe_head().number);
         }
     }
 

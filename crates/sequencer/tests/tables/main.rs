@@ -4,6 +4,7 @@
 
 mod committee;
 mod conductor;
+mod demands;
 mod effect_sequences;
 mod recovery;
 mod retries;
@@ -36,6 +37,11 @@ impl Table {
 
     fn conductor() -> Self {
         Self::of(AgreementConfig::Conductor, 1_000, 0)
+    }
+
+    /// Alone, and builds when told.
+    fn on_demand() -> Self {
+        Self::of(AgreementConfig::OnDemand, 1_000, 0)
     }
 
     /// Member `me` of four; builds are sealed in the middle of the slot.
