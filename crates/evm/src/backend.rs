@@ -9,12 +9,15 @@ use parking_lot::Mutex;
 use sequencer::Record;
 use types::{Announcement, Attributes, BlockNumber, BuildId, Heads, Payload, Verdict};
 
-use crate::At;
+use crate::{At, Edit, Snapshot, StateView};
 use crate::block::block_ref;
 use crate::chain::{Chain, ChainError, Staged};
 use crate::execute::BlockAttributes;
 use crate::pool::Pool;
 
+/// What the safe and the finalized block are remembered as.
+const SAFE: &str = "safe";
+const FINALIZED: &str = "finalized";
 /// Blocks given out by one [`Persistence::fetch`] at most.
 const FETCH_MAX: u64 = 64;
 
@@ -73,8 +76,52 @@ impl std::fmt::Debug for Outcome {
 impl EvmBackend {
     /// Builds on `chain` from `pool`.
     pub fn new(chain: Chain, pool: Pool, policy: BlockPolicy) -> Self {
-        let heads = Mutex::new(Heads::at(block_ref(&chain.head())));
+        let heads = Mutex::new(heads_of(&chain));
         Self { inner: Arc::new(Inner { chain, pool, policy, build: Mutex::new(None), heads }) }
+    }
+
+    /// Changes the state at the end of the newest block, as only a development chain allows. Durable when it returns.
+    ///
+    /// # Errors
+    /// When log or tables cannot be written.
+    pub async fn edit(&self, edits: Vec<Edit>) -> Result<(), ChainError> {
+        self.beside(move |inner| inner.beside_builds(|| inner.chain.edit(&edits))).await
+    }
+
+    /// This moment, to go back to with [`EvmBackend::revert`].
+    ///
+    /// # Errors
+    /// When the tables cannot be read.
+    pub async fn snapshot(&self) -> Result<Snapshot, ChainError> {
+        self.beside(|inner| inner.chain.snapshot()).await
+    }
+
+    /// Goes back to an earlier moment of this chain: blocks and edits since then are gone, and their transactions with them. `false` when that
+    /// moment is not part of the chain's past any more.
+    ///
+    /// # Errors
+    /// When log or tables cannot be written.
+    pub async fn revert(&self, to: Snapshot) -> Result<bool, ChainError> {
+        self.beside(move |inner| {
+            inner.beside_builds(|| {
+                let went = inner.chain.revert(to)?;
+                if went {
+                    *inner.heads.lock() = heads_of(&inner.chain);
+                    inner.pool.restore(Vec::new())?;
+                }
+                Ok(went)
+            })
+        })
+        .await
+    }
+
+    async fn beside<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Inner) -> Result<T, ChainError> + Send + 'static,
+    ) -> Result<T, ChainError> {
+        let inner = Arc::clone(&self.inner);
+        let done = tokio::task::spawn_blocking(move || work(&inner)).await;
+        done.unwrap_or_else(|error| Err(ChainError::Execution(format!("a task of the EVM chain ended badly: {error}"))))
     }
 
     /// Runs work that blocks off the async threads. Dropping the future does not stop it; all of it can be repeated.
@@ -147,17 +194,8 @@ impl Inner {
         if build.as_ref().is_some_and(|build| build.id == id && build.attributes == attributes) {
             return Ok(());
         }
-        let (head, parent) = (self.chain.head(), attributes.parent);
-        let wanted = B256::from(*parent.hash.as_bytes());
-        if wanted != head.seal() {
-            let text =
-                format!("asked to build on block {} {}, the head is block {}", parent.number, wanted, head.number);
-            return Err(match self.chain.staged(wanted) {
-                Some(_) => BackendError::Retry(text),
-                None => BackendError::Reset(text),
-            });
-        }
-        if attributes.timestamp.as_secs() <= head.timestamp {
+        let parent = self.parent(&attributes)?;
+        if attributes.timestamp.as_secs() <= parent.header().timestamp {
             return Err(BackendError::Reset("the time asked for is not above the parent's".into()));
         }
         self.give_up(&mut build, None);
@@ -181,25 +219,23 @@ impl Inner {
 
     /// Builds the block.
     fn fill(&self, attributes: Attributes) -> Result<Outcome, BackendError> {
-        let head = self.chain.head();
-        if B256::from(*attributes.parent.hash.as_bytes()) != head.seal() {
-            return Err(BackendError::Reset(format!("block {} is not the head any more", attributes.parent.number)));
-        }
+        let parent = self.parent(&attributes)?;
+        let hash = parent.header().seal();
         let timestamp = attributes.timestamp.as_secs();
         let block = BlockAttributes {
             timestamp,
             beneficiary: self.policy.beneficiary,
             // Nobody can foresee it longer than the block before is known, and whoever executes the block again finds it in its header.
-            prev_randao: keccak256([head.seal().as_slice(), &timestamp.to_be_bytes()].concat()),
+            prev_randao: keccak256([hash.as_slice(), &timestamp.to_be_bytes()].concat()),
             gas_limit: self.policy.gas_limit,
             base_fee: None,
             extra_data: self.policy.extra_data.clone(),
             parent_beacon_block_root: B256::ZERO,
         };
         let staged = if attributes.use_pool {
-            self.chain.build(attributes.slot, &block, &mut self.pool.feed())
+            self.chain.build_on(parent, attributes.slot, &block, &mut self.pool.feed())
         } else {
-            self.chain.build(attributes.slot, &block, &mut Nobody)
+            self.chain.build_on(parent, attributes.slot, &block, &mut Nobody)
         };
         let staged = staged.map_err(fatal)?;
         if staged.transactions().is_empty() && !self.policy.empty_blocks {
@@ -207,6 +243,16 @@ impl Inner {
         }
         self.chain.stage(Arc::clone(&staged));
         Ok(Outcome::Block(staged))
+    }
+
+    /// The state that a block with these attributes stands on.
+    fn parent(&self, attributes: &Attributes) -> Result<StateView, BackendError> {
+        let parent = self.chain.state_of(B256::from(*attributes.parent.hash.as_bytes())).map_err(fatal)?;
+        parent.ok_or_else(|| {
+            let (parent, head) = (attributes.parent, self.chain.head());
+            let text = format!("asked to build on block {} {}, which is not known", parent.number, parent.hash);
+            BackendError::Reset(format!("{text}; the head is block {} {}", head.number, head.seal()))
+        })
     }
 
     /// Ends the build (`id`, or any): if its block is not part of the chain, its transactions go back to the pool.
@@ -228,10 +274,9 @@ impl Inner {
         if self.chain.header(At::Hash(hash)).map_err(fatal)?.is_some() {
             return Ok(Verdict::Valid);
         }
-        if B256::from(*payload.block.parent.as_bytes()) != self.chain.head().seal() {
-            return Ok(Verdict::ParentUnknown);
-        }
-        match self.chain.execute(payload).map_err(fatal)? {
+        let parent = self.chain.state_of(B256::from(*payload.block.parent.as_bytes())).map_err(fatal)?;
+        let Some(parent) = parent else { return Ok(Verdict::ParentUnknown) };
+        match self.chain.execute(parent, payload).map_err(fatal)? {
             Some(staged) if staged.payload.block == payload.block => {
                 self.chain.stage(staged);
                 Ok(Verdict::Valid)
@@ -243,16 +288,48 @@ impl Inner {
     fn set_heads(&self, heads: Heads) -> Result<(), BackendError> {
         let wanted = B256::from(*heads.unsafe_head().hash.as_bytes());
         if wanted != self.chain.head().seal() {
-            let number = heads.unsafe_head().number;
-            let staged = self.chain.staged(wanted);
-            let staged = staged.ok_or_else(|| BackendError::Reset(format!("block {number} was not imported")))?;
-            let block = self.chain.advance(&staged).map_err(fatal)?;
-            self.pool.included(&hashes(&staged), self.chain.next_base_fee(&block.header));
+            self.lead_to(wanted)?;
             let ours = |build: &mut Build| matches!(&build.outcome, Some(Outcome::Block(sealed)) if sealed.header().seal() == wanted);
             self.build.lock().take_if(ours);
         }
-        *self.heads.lock() = heads;
+        let mut known = self.heads.lock();
+        let labels = [(SAFE, known.safe_head(), heads.safe_head()), (FINALIZED, known.finalized_head(), heads.finalized_head())];
+        for (name, _, now) in labels.into_iter().filter(|(_, before, now)| before != now) {
+            self.chain.put_label(name, B256::from(*now.hash.as_bytes())).map_err(fatal)?;
+        }
+        *known = heads;
         Ok(())
+    }
+
+    /// Makes this block the head, with all that lie between it and the chain.
+    fn lead_to(&self, wanted: B256) -> Result<(), BackendError> {
+        if let Some(header) = self.chain.header(At::Hash(wanted)).map_err(fatal)? {
+            let gone = self.chain.retreat(&header).map_err(fatal)?;
+            return self.pool.restore(gone).map_err(fatal);
+        }
+        let mut path = Vec::new();
+        let mut next = wanted;
+        while self.chain.header(At::Hash(next)).map_err(fatal)?.is_none() {
+            let staged = self.chain.staged(next);
+            let staged = staged.ok_or_else(|| BackendError::Reset(format!("block {next} was not imported")))?;
+            next = staged.header().parent_hash;
+            path.push(staged);
+        }
+        for staged in path.into_iter().rev() {
+            let (block, gone) = self.chain.advance(&staged).map_err(fatal)?;
+            if !gone.is_empty() {
+                self.pool.restore(gone).map_err(fatal)?;
+            }
+            self.pool.included(&hashes(&staged), self.chain.next_base_fee(&block.header));
+        }
+        Ok(())
+    }
+
+    /// Does something to the chain while no build is open: one that is, is given up.
+    fn beside_builds<T>(&self, work: impl FnOnce() -> Result<T, ChainError>) -> Result<T, ChainError> {
+        let mut build = self.build.lock();
+        self.give_up(&mut build, None);
+        work()
     }
 
     fn fetch(&self, from: BlockNumber, to: BlockNumber) -> Vec<Announcement> {
@@ -262,6 +339,14 @@ impl Inner {
             .map(|payload| Announcement { payload, certificate: None })
             .collect()
     }
+}
+
+/// Where the chain stands, as far as it was told before.
+fn heads_of(chain: &Chain) -> Heads {
+    let head = block_ref(&chain.head());
+    let label = |name| chain.label(name).ok().flatten().map(|header| block_ref(&header));
+    let (safe, finalized) = (label(SAFE).unwrap_or_default(), label(FINALIZED).unwrap_or_default());
+    Heads::new(head, safe, finalized).unwrap_or(Heads::at(head))
 }
 
 fn hashes(staged: &Staged) -> Vec<B256> {

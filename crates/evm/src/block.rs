@@ -6,6 +6,7 @@ use std::sync::Arc;
 use alloy_consensus::{Header, Sealed};
 use alloy_primitives::{Address, B256, Bytes, U256};
 use revm::state::AccountInfo;
+use serde::{Deserialize, Serialize};
 use types::{BlockHash, BlockNumber, BlockRef, Timestamp};
 
 /// A signed transaction of any type that the chain takes.
@@ -47,7 +48,7 @@ pub struct ExecutedTransaction {
 }
 
 /// An account without its storage.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Account {
     /// Transactions sent, or contracts created.
     pub nonce: u64,
@@ -64,7 +65,7 @@ impl From<&AccountInfo> for Account {
 }
 
 /// What a block writes to the state.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StateChanges {
     /// Accounts as they are afterwards; `None` for those that are gone.
     pub accounts: BTreeMap<Address, Option<Account>>,

@@ -5,34 +5,27 @@ use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
 
-use alloy_consensus::transaction::Recovered;
-use alloy_consensus::{BlockBody, Sealable};
-use alloy_eips::eip4895::Withdrawals;
+use alloy_consensus::Sealable;
 use alloy_evm::EvmEnv;
 use alloy_genesis::Genesis;
-use alloy_primitives::{B256, Bytes};
-use alloy_rlp::{Decodable, Encodable};
+use alloy_primitives::{Address, B256, Bytes, U256, keccak256};
 use parking_lot::Mutex;
 use sequencer::{Memory, Record};
-use store::{AppendError, Log, LogError, LogOptions, Position, TablesError};
+use store::{AppendError, LogError, Position, TablesError};
 use thiserror::Error;
 use tokio::sync::{broadcast, watch};
 use trie::merkle::{self, MerkleError};
 use types::{Payload, Slot};
 
-use crate::block::{Block, ExecutedTransaction, RawBlock, Receipt, SealedHeader, Transaction, block_ref};
-use crate::execute::{self, BlockAttributes, Executed, Feed, Refused};
-use crate::tables::{StateTables, TrieChanges};
-use crate::{At, ChainSpec, StateView, genesis};
+use crate::block::{Block, ExecutedTransaction, SealedHeader, StateChanges, Transaction, block_ref};
+use crate::edit::{Edit, Snapshot};
+use crate::execute::{self, BlockAttributes, Executed, Feed};
+use crate::ground::{Ground, TrieChanges};
+use crate::ledger::{Ledger, decode_block, encode_block};
+use crate::{At, ChainSpec, StateView};
 
-/// Kind of the log's first record: the genesis that the chain began with.
-const GENESIS_RECORD: u8 = 1;
-/// Kind of a record that holds a block.
-const BLOCK_RECORD: u8 = 2;
-/// Largest block that the log takes.
-const BLOCK_BYTES_MAX: usize = 64 << 20;
 /// Complete blocks that wait for a decision, at most.
-const STAGED_MAX: usize = 8;
+const STAGED_MAX: usize = 64;
 /// Blocks held decoded, at most.
 const CACHED_MAX: usize = 64;
 /// News that a listener may lag behind before it loses the oldest.
@@ -92,10 +85,7 @@ pub struct Chain {
 }
 
 struct Inner {
-    spec: ChainSpec,
-    genesis: Genesis,
-    log: Log,
-    tables: Arc<StateTables>,
+    ledger: Ledger,
     head: watch::Sender<Arc<SealedHeader>>,
     notices: broadcast::Sender<Block>,
     staged: Mutex<VecDeque<Arc<Staged>>>,
@@ -114,6 +104,14 @@ pub(crate) struct Staged {
 impl Staged {
     pub(crate) fn header(&self) -> &SealedHeader {
         &self.header
+    }
+
+    pub(crate) fn changes(&self) -> &StateChanges {
+        &self.executed.changes
+    }
+
+    pub(crate) fn tries(&self) -> &TrieChanges {
+        &self.tries
     }
 
     pub(crate) fn transactions(&self) -> &[ExecutedTransaction] {
@@ -158,7 +156,7 @@ pub struct AccountProof {
     /// Nodes from the state root to the account.
     pub account: Vec<Bytes>,
     /// For each slot asked for its value and the nodes from the storage root to it.
-    pub slots: Vec<(B256, alloy_primitives::U256, Vec<Bytes>)>,
+    pub slots: Vec<(B256, U256, Vec<Bytes>)>,
 }
 
 impl Chain {
@@ -169,25 +167,10 @@ impl Chain {
     /// [`ChainError::Storage`] for damage or a full disk; [`ChainError::Genesis`] for another chain's folder, or when there is neither
     /// a chain nor a genesis.
     pub fn open(folder: &Path, genesis: Option<Genesis>) -> Result<Self, ChainError> {
-        let options = LogOptions { record_bytes_max: BLOCK_BYTES_MAX, ..LogOptions::default() };
-        let log = Log::open(folder.join("blocks"), options)?;
-        let genesis = founded(&log, genesis)?;
-        let spec = ChainSpec::new(genesis.config.clone())?;
-        let tables_folder = folder.join("tables");
-        let mut tables = Arc::new(StateTables::open(&tables_folder)?);
-        let ahead = |standing: store::Standing| standing.position >= log.end();
-        if tables.standing()?.is_some_and(ahead) {
-            tracing::warn!("tables stand behind the end of the block log: building them again");
-            drop(tables);
-            tables = Arc::new(StateTables::rebuild(&tables_folder)?);
-        }
-        let head = catch_up(&log, &spec, &genesis, &tables)?;
+        let (ledger, head) = Ledger::open(folder, genesis)?;
         Ok(Self {
             inner: Arc::new(Inner {
-                spec,
-                genesis,
-                log,
-                tables,
+                ledger,
                 head: watch::Sender::new(Arc::new(head)),
                 notices: broadcast::Sender::new(NOTICES_MAX),
                 staged: Mutex::default(),
@@ -200,12 +183,12 @@ impl Chain {
 
     /// The chain's rules.
     pub fn spec(&self) -> &ChainSpec {
-        &self.inner.spec
+        &self.inner.ledger.spec
     }
 
     /// What the chain began with.
     pub fn genesis(&self) -> &Genesis {
-        &self.inner.genesis
+        &self.inner.ledger.genesis
     }
 
     /// Header of the newest block. There always is one.
@@ -232,7 +215,7 @@ impl Chain {
         let number = match at {
             At::Latest => return Ok(Some(head)),
             At::Number(number) => number,
-            At::Hash(hash) => match self.inner.tables.number_of(hash)? {
+            At::Hash(hash) => match self.inner.ledger.tables.number_of(hash)? {
                 Some(number) => number,
                 None => return Ok(None),
             },
@@ -240,7 +223,7 @@ impl Chain {
         if number > head.number {
             return Ok(None);
         }
-        Ok(self.inner.tables.block(number)?.map(|(header, _)| Arc::new(header)))
+        Ok(self.inner.ledger.tables.block(number)?.map(|(header, _)| Arc::new(header)))
     }
 
     /// A block with the outcomes of its transactions.
@@ -262,7 +245,7 @@ impl Chain {
     /// # Errors
     /// When log or tables cannot be read.
     pub fn transaction(&self, hash: B256) -> Result<Option<Located>, ChainError> {
-        let Some((number, index)) = self.inner.tables.transaction(hash)? else { return Ok(None) };
+        let Some((number, index)) = self.inner.ledger.tables.transaction(hash)? else { return Ok(None) };
         let located = self.block(At::Number(number))?.map(|block| Located { block, index });
         Ok(located.filter(|located| located.index < located.block.transactions.len()))
     }
@@ -272,19 +255,19 @@ impl Chain {
     /// # Errors
     /// When the tables cannot be read.
     pub fn state(&self, at: At) -> Result<Option<StateView>, ChainError> {
-        let header = self.header(at)?;
-        Ok(header.map(|header| StateView::new(Arc::clone(&self.inner.tables), header)))
+        let Some(header) = self.header(at)? else { return Ok(None) };
+        Ok(Some(StateView::new(self.inner.ledger.ground(&header)?, header)))
     }
 
     /// The environment of a sealed block, for calls that are made as if in it.
     pub fn environment(&self, header: &SealedHeader) -> EvmEnv {
-        let blobs = self.inner.spec.blob_params(header.timestamp);
-        EvmEnv::for_eth_block(header.inner(), &self.inner.spec, self.inner.spec.chain_id(), blobs)
+        let blobs = self.inner.ledger.spec.blob_params(header.timestamp);
+        EvmEnv::for_eth_block(header.inner(), &self.inner.ledger.spec, self.inner.ledger.spec.chain_id(), blobs)
     }
 
     /// The base fee of the block after this one, in wei.
     pub fn next_base_fee(&self, header: &SealedHeader) -> u64 {
-        execute::next_base_fee(&self.inner.spec, header)
+        execute::next_base_fee(&self.inner.ledger.spec, header)
     }
 
     /// An account and some of its slots at a block, with proofs.
@@ -294,16 +277,16 @@ impl Chain {
     pub fn proof(
         &self,
         header: &SealedHeader,
-        address: alloy_primitives::Address,
+        address: Address,
         slots: &[B256],
     ) -> Result<AccountProof, ChainError> {
-        let tables = &*self.inner.tables;
-        let account = merkle::prove(tables, header.state_root, alloy_primitives::keccak256(address))?;
+        let tables = &*self.inner.ledger.tables;
+        let account = merkle::prove(tables, tables.state_root(header)?, keccak256(address))?;
         let row = tables.account(address, header.number)?;
         let storage_root = row.map_or(merkle::EMPTY_ROOT, |row| row.storage_root);
         let prove = |slot: &B256| {
             let value = tables.slot(address, (*slot).into(), header.number)?;
-            let proof = merkle::prove(tables, storage_root, alloy_primitives::keccak256(slot))?;
+            let proof = merkle::prove(tables, storage_root, keccak256(slot))?;
             Ok((*slot, value, proof))
         };
         let slots = slots.iter().map(prove).collect::<Result<_, ChainError>>()?;
@@ -315,7 +298,7 @@ impl Chain {
     /// # Errors
     /// [`ChainError::Storage`] when they differ.
     pub fn verify(&self) -> Result<Verified, ChainError> {
-        let (head, tables) = (self.head(), &self.inner.tables);
+        let (head, tables) = (self.head(), &self.inner.ledger.tables);
         let (mut accounts, mut slots) = (0, 0);
         let mut leaves = Vec::new();
         for (address, row) in tables.all_accounts(head.number)? {
@@ -335,10 +318,11 @@ impl Chain {
             leaves.push((address, leaf));
         }
         let state_root = alloy_trie::root::state_root_unhashed(leaves);
-        if state_root != head.state_root {
+        let kept = tables.state_root(&head)?;
+        if state_root != kept {
+            let number = head.number;
             return Err(ChainError::Storage(format!(
-                "state root from scratch is {state_root}, that of block {} is {}",
-                head.number, head.state_root
+                "state root from scratch is {state_root}, that of block {number} is {kept}"
             )));
         }
         Ok(Verified { block: head.number, state_root, accounts, slots })
@@ -362,7 +346,7 @@ impl Chain {
     /// # Errors
     /// When the disk refuses.
     pub fn flush(&self) -> Result<(), ChainError> {
-        self.inner.tables.persist()
+        self.inner.ledger.tables.persist()
     }
 
     // --- building and importing ---------------------------------------------------------------------------------------------
@@ -375,24 +359,53 @@ impl Chain {
         feed: &mut impl Feed,
     ) -> Result<Arc<Staged>, ChainError> {
         let head = self.head();
-        let state = StateView::new(Arc::clone(&self.inner.tables), Arc::clone(&head));
-        let executed = execute::execute(&self.inner.spec, state, attributes, feed)?;
-        let tries = self.inner.tables.commit(Some((head.number, head.state_root)), &executed.changes)?;
-        let header = execute::header(&self.inner.spec, &head, attributes, &executed, tries.state_root).seal_slow();
-        Ok(self.inner.complete(slot, header, executed, tries))
+        let state = StateView::new(self.inner.ledger.ground(&head)?, head);
+        self.build_on(state, slot, attributes, feed)
     }
 
-    /// Executes another's block on the head; `None` when a claim in it does not hold.
-    pub(crate) fn execute(&self, payload: &Payload) -> Result<Option<Arc<Staged>>, ChainError> {
+    /// Builds a block on the block whose state this is, from `feed`.
+    pub(crate) fn build_on(
+        &self,
+        state: StateView,
+        slot: Slot,
+        attributes: &BlockAttributes,
+        feed: &mut impl Feed,
+    ) -> Result<Arc<Staged>, ChainError> {
+        let (parent, ground, spec) = (state.header().clone(), state.ground().clone(), &self.inner.ledger.spec);
+        let executed = execute::execute(spec, state, attributes, feed)?;
+        let tries = ground.commit(&executed.changes)?;
+        let header = execute::header(spec, &parent, attributes, &executed, tries.state_root).seal_slow();
+        Ok(complete(slot, header, executed, tries))
+    }
+
+    /// The state at the end of a block, on whichever branch; `None` when the block is not known.
+    pub(crate) fn state_of(&self, hash: B256) -> Result<Option<StateView>, ChainError> {
+        let mut above = Vec::new();
+        let mut next = hash;
+        // Complete blocks that wait are few, and none is its own ancestor.
+        while above.len() <= STAGED_MAX {
+            if let Some(header) = self.header(At::Hash(next))? {
+                let ground = above.iter().rev().cloned().fold(self.inner.ledger.ground(&header)?, Ground::with);
+                let header = above.first().map_or(header, |staged: &Arc<Staged>| Arc::clone(&staged.header));
+                return Ok(Some(StateView::new(ground, header)));
+            }
+            let Some(staged) = self.staged(next) else { return Ok(None) };
+            next = staged.header.parent_hash;
+            above.push(staged);
+        }
+        Ok(None)
+    }
+
+    /// Executes another's block on its parent; `None` when a claim in it does not hold.
+    pub(crate) fn execute(&self, state: StateView, payload: &Payload) -> Result<Option<Arc<Staged>>, ChainError> {
         let Ok(raw) = decode_block(&payload.body) else { return Ok(None) };
         let claimed = raw.header.hash_slow();
         if claimed.0 != *payload.block.hash.as_bytes() {
             return Ok(None);
         }
-        let head = self.head();
-        match rebuild(&self.inner.spec, &self.inner.tables, &head, raw)? {
+        match self.inner.ledger.rebuild(state, raw)? {
             Some((header, executed, tries)) if header.seal() == claimed => {
-                let staged = self.inner.complete(payload.slot, header, executed, tries);
+                let staged = complete(payload.slot, header, executed, tries);
                 Ok((staged.payload.body == payload.body).then_some(staged))
             }
             _ => Ok(None),
@@ -426,17 +439,19 @@ impl Chain {
         if let Some(position) = staged.as_ref().and_then(|staged| *staged.position.lock()) {
             return Ok(position);
         }
-        let position = self.inner.log.append(BLOCK_RECORD, &block_record(payload.slot, &payload.body)).wait()?;
+        let position = self.inner.ledger.write_block(payload.slot, &payload.body)?;
         if let Some(staged) = staged {
             *staged.position.lock() = Some(position);
         }
         Ok(position)
     }
 
-    /// Makes a staged block the head: durable first, then tables, then readers.
-    pub(crate) fn advance(&self, staged: &Staged) -> Result<Block, ChainError> {
+    /// Makes a staged block the head: durable first, then tables, then readers. Its parent is the head or a block further down, and then the
+    /// chain branches off there. Gives the block, and the transactions of those that are no longer part of the chain.
+    pub(crate) fn advance(&self, staged: &Staged) -> Result<(Block, Vec<Transaction>), ChainError> {
         let position = self.persist(&staged.payload)?;
-        apply(&self.inner.tables, &staged.header, &staged.executed, &staged.tries, position)?;
+        let head = self.head();
+        let gone = self.inner.ledger.lead(&head, &staged.header, &staged.executed, &staged.tries, position)?;
         let block = Block {
             header: Arc::clone(&staged.header),
             transactions: staged.executed.transactions.clone().into(),
@@ -444,18 +459,63 @@ impl Chain {
         };
         self.inner.keep(block.clone());
         self.inner.head.send_replace(Arc::clone(&block.header));
-        // Candidates at this height or below have lost.
-        self.inner.staged.lock().retain(|other| other.header.number > block.header.number);
+        let staged_hash = staged.header.seal();
+        self.inner.staged.lock().retain(|other| other.header.seal() != staged_hash);
         // No listener is not an error.
         let _ = self.inner.notices.send(block.clone());
-        Ok(block)
+        Ok((block, gone))
+    }
+
+    /// Goes on from an earlier block of the chain: those above are no longer part of it. Gives their transactions.
+    pub(crate) fn retreat(&self, header: &SealedHeader) -> Result<Vec<Transaction>, ChainError> {
+        let mut gone = Vec::new();
+        for number in header.number + 1..=self.head().number {
+            let block = self.block(At::Number(number))?;
+            let transactions = block.iter().flat_map(|block| block.transactions.iter());
+            gone.extend(transactions.map(|executed| executed.transaction.clone()));
+        }
+        let snapshot = self.inner.ledger.snapshot(header)?;
+        self.revert(snapshot)?;
+        Ok(gone)
+    }
+
+    // --- what a developer may do ---------------------------------------------------------------------------------------------
+
+    /// Changes the state at the end of the newest block. Durable when it returns.
+    pub(crate) fn edit(&self, edits: &[Edit]) -> Result<(), ChainError> {
+        self.inner.ledger.edit(&self.head(), edits)
+    }
+
+    /// This moment, to go back to.
+    pub(crate) fn snapshot(&self) -> Result<Snapshot, ChainError> {
+        self.inner.ledger.snapshot(&self.head())
+    }
+
+    /// Goes back to an earlier moment of this chain; `false` when it is not part of its past any more.
+    pub(crate) fn revert(&self, to: Snapshot) -> Result<bool, ChainError> {
+        let Some(header) = self.inner.ledger.revert(&self.head(), to)? else { return Ok(false) };
+        self.inner.staged.lock().clear();
+        self.inner.head.send_replace(Arc::new(header));
+        Ok(true)
+    }
+
+    /// The block that was called so when it was last said, if it is part of the chain.
+    pub(crate) fn label(&self, name: &str) -> Result<Option<Arc<SealedHeader>>, ChainError> {
+        match self.inner.ledger.tables.label(name)? {
+            Some(hash) => self.header(At::Hash(hash)),
+            None => Ok(None),
+        }
+    }
+
+    /// Remembers which block is called so.
+    pub(crate) fn put_label(&self, name: &str, hash: B256) -> Result<(), ChainError> {
+        self.inner.ledger.tables.put_label(name, hash)
     }
 
     /// A block of the chain as it was sealed.
     pub(crate) fn payload(&self, number: u64) -> Result<Option<Payload>, ChainError> {
-        let Some((header, position)) = self.inner.tables.block(number)? else { return Ok(None) };
-        let record = self.inner.log.read(position)?;
-        let (slot, body) = split_record(&record.payload)?;
+        let Some((header, position)) = self.inner.ledger.tables.block(number)? else { return Ok(None) };
+        let (slot, body) = self.inner.ledger.read_block(position)?;
         Ok(Some(Payload { slot, block: block_ref(&header), origin: None, body }))
     }
 }
@@ -467,21 +527,14 @@ impl fmt::Debug for Chain {
 }
 
 impl Inner {
-    fn complete(&self, slot: Slot, header: SealedHeader, executed: Executed, tries: TrieChanges) -> Arc<Staged> {
-        let transactions = executed.transactions.iter().map(|executed| executed.transaction.clone()).collect();
-        let body = encode_block(&header, transactions);
-        let payload = Payload { slot, block: block_ref(&header), origin: None, body: body.into() };
-        Arc::new(Staged { payload, header: Arc::new(header), executed, tries, position: Mutex::new(None) })
-    }
-
     fn read_block(&self, header: Arc<SealedHeader>) -> Result<Block, ChainError> {
         let missing = || ChainError::Storage(format!("block {} is missing", header.number));
-        let (_, position) = self.tables.block(header.number)?.ok_or_else(missing)?;
-        let record = self.log.read(position)?;
-        let (_, body) = split_record(&record.payload)?;
-        let raw = decode_block(&body)?;
-        let receipts = self.tables.receipts(header.number)?;
-        let transactions = outcomes(raw.body.transactions, receipts)?;
+        let (_, position) = self.ledger.tables.block(header.number)?.ok_or_else(missing)?;
+        let (_, body) = self.ledger.read_block(position)?;
+        let transactions = match header.number == self.ledger.genesis.number.unwrap_or_default() {
+            true => Vec::new(),
+            false => self.ledger.transactions(header.number, &body)?,
+        };
         Ok(Block { header, transactions: transactions.into(), size: body.len() })
     }
 
@@ -497,193 +550,9 @@ impl Inner {
     }
 }
 
-/// Transactions out of the log with the outcomes that the tables hold.
-fn outcomes(transactions: Vec<Transaction>, receipts: Vec<Receipt>) -> Result<Vec<ExecutedTransaction>, ChainError> {
-    if transactions.len() != receipts.len() {
-        return Err(ChainError::Storage("a block has not as many receipts as transactions".into()));
-    }
-    let (mut logs, mut gas) = (0, 0);
-    transactions
-        .into_iter()
-        .zip(receipts)
-        .map(|(transaction, receipt)| {
-            let sender = recover(&transaction)?;
-            let executed = execute::outcome(transaction, sender, receipt, gas, logs);
-            logs += executed.receipt.logs().len() as u64;
-            gas += executed.gas_used;
-            Ok(executed)
-        })
-        .collect()
-}
-
-fn recover(transaction: &Transaction) -> Result<alloy_primitives::Address, ChainError> {
-    use alloy_consensus::transaction::SignerRecoverable;
-    let unsigned = |error| ChainError::Storage(format!("a transaction in the log has no sender: {error}"));
-    transaction.recover_signer().map_err(unsigned)
-}
-
-/// A block executed again: header, execution and tries as its attributes and transactions make them; `None` when it cannot be executed.
-type Rebuilt = Option<(SealedHeader, Executed, TrieChanges)>;
-
-fn rebuild(
-    spec: &ChainSpec,
-    tables: &Arc<StateTables>,
-    parent: &Arc<SealedHeader>,
-    raw: RawBlock,
-) -> Result<Rebuilt, ChainError> {
-    use alloy_consensus::transaction::SignerRecoverable;
-    let attributes = BlockAttributes::of(&raw.header);
-    if raw.header.parent_hash != parent.seal() || raw.header.timestamp <= parent.timestamp {
-        return Ok(None);
-    }
-    let mut given = Given { transactions: VecDeque::new(), refused: false };
-    for transaction in raw.body.transactions {
-        let Ok(recovered) = transaction.try_into_recovered() else { return Ok(None) };
-        given.transactions.push_back(Arc::new(recovered));
-    }
-    let state = StateView::new(Arc::clone(tables), Arc::clone(parent));
-    let executed = execute::execute(spec, state, &attributes, &mut given)?;
-    if given.refused {
-        return Ok(None);
-    }
-    let tries = tables.commit(Some((parent.number, parent.state_root)), &executed.changes)?;
-    let header = execute::header(spec, parent, &attributes, &executed, tries.state_root).seal_slow();
-    Ok(Some((header, executed, tries)))
-}
-
-/// The transactions of another's block, all of which must be executed.
-struct Given {
-    transactions: VecDeque<Arc<Recovered<Transaction>>>,
-    refused: bool,
-}
-
-impl Feed for Given {
-    fn next(&mut self, _gas_left: u64) -> Option<Arc<Recovered<Transaction>>> {
-        if self.refused { None } else { self.transactions.pop_front() }
-    }
-
-    fn refused(&mut self, _transaction: &Recovered<Transaction>, _reason: Refused) {
-        self.refused = true;
-    }
-}
-
-/// The genesis of the chain in the log. A new log takes the one given.
-fn founded(log: &Log, given: Option<Genesis>) -> Result<Genesis, ChainError> {
-    let unreadable = |error: serde_json::Error| ChainError::Storage(format!("the log's first record: {error}"));
-    if let Some(record) = log.records(log.start()).next() {
-        let record = record?;
-        if record.kind != GENESIS_RECORD {
-            return Err(ChainError::Storage("the block log does not begin with a genesis".into()));
-        }
-        let stored: Genesis = serde_json::from_slice(&record.payload).map_err(unreadable)?;
-        return match given {
-            Some(given) if given != stored => Err(ChainError::Genesis(format!(
-                "the data folder holds a chain with another beginning (its chain id is {}): choose another folder, or leave the genesis out to go on with that chain",
-                stored.config.chain_id
-            ))),
-            _ => Ok(stored),
-        };
-    }
-    let genesis = given.ok_or_else(|| ChainError::Genesis("a new chain needs one".into()))?;
-    // Refused before anything is written.
-    ChainSpec::new(genesis.config.clone())?;
-    let record = serde_json::to_vec(&genesis).map_err(unreadable)?;
-    log.append(GENESIS_RECORD, &record).wait()?;
-    Ok(genesis)
-}
-
-/// Brings the tables up to the end of the log; returns the head.
-fn catch_up(
-    log: &Log,
-    spec: &ChainSpec,
-    genesis: &Genesis,
-    tables: &Arc<StateTables>,
-) -> Result<SealedHeader, ChainError> {
-    let standing = tables.standing()?;
-    let mut head = match standing {
-        Some(standing) => tables.block(standing.block)?.map(|(header, _)| header),
-        None => None,
-    };
-    for record in log.records(standing.map_or(log.start(), |standing| standing.position)) {
-        let record = record?;
-        head = match (record.kind, head) {
-            (GENESIS_RECORD, None) => Some(apply_genesis(spec, genesis, tables, record.position)?),
-            (BLOCK_RECORD, Some(head)) => Some(replay(spec, tables, head, &record)?),
-            (_, head) => head,
-        };
-    }
-    head.ok_or_else(|| ChainError::Storage("the block log holds no genesis".into()))
-}
-
-fn apply_genesis(
-    spec: &ChainSpec,
-    genesis: &Genesis,
-    tables: &StateTables,
-    position: Position,
-) -> Result<SealedHeader, ChainError> {
-    let changes = genesis::changes(genesis);
-    let tries = tables.commit(None, &changes)?;
-    let header = genesis::header(genesis, spec, tries.state_root).seal_slow();
-    tables.apply(&header, &[], &[], &changes, &tries, position)?;
-    Ok(header)
-}
-
-/// Executes a block of the log again, unless the tables have it already.
-fn replay(
-    spec: &ChainSpec,
-    tables: &Arc<StateTables>,
-    head: SealedHeader,
-    record: &store::Record,
-) -> Result<SealedHeader, ChainError> {
-    let (_, body) = split_record(&record.payload)?;
-    let raw = decode_block(&body)?;
-    if raw.header.parent_hash != head.seal() {
-        return Ok(head);
-    }
-    let (claimed, parent) = (raw.header.hash_slow(), Arc::new(head));
-    match rebuild(spec, tables, &parent, raw)? {
-        Some((header, executed, tries)) if header.seal() == claimed => {
-            apply(tables, &header, &executed, &tries, record.position)?;
-            Ok(header)
-        }
-        _ => Err(ChainError::Storage(format!(
-            "block {} of the log does not come out as it was: the tables are damaged, delete the tables folder",
-            parent.number + 1
-        ))),
-    }
-}
-
-fn apply(
-    tables: &StateTables,
-    header: &SealedHeader,
-    executed: &Executed,
-    tries: &TrieChanges,
-    position: Position,
-) -> Result<(), ChainError> {
-    let transactions: Vec<Transaction> =
-        executed.transactions.iter().map(|executed| executed.transaction.clone()).collect();
-    let receipts: Vec<Receipt> = executed.transactions.iter().map(|executed| executed.receipt.clone()).collect();
-    tables.apply(header, &transactions, &receipts, &executed.changes, tries, position)
-}
-
-fn encode_block(header: &SealedHeader, transactions: Vec<Transaction>) -> Vec<u8> {
-    let body = BlockBody { transactions, ommers: Vec::new(), withdrawals: Some(Withdrawals::default()) };
-    let mut bytes = Vec::new();
-    RawBlock { header: header.inner().clone(), body }.encode(&mut bytes);
-    bytes
-}
-
-fn decode_block(mut body: &[u8]) -> Result<RawBlock, ChainError> {
-    RawBlock::decode(&mut body).map_err(|error| ChainError::Storage(format!("a block cannot be read: {error}")))
-}
-
-fn block_record(slot: Slot, body: &[u8]) -> Vec<u8> {
-    [&slot.as_u64().to_be_bytes()[..], body].concat()
-}
-
-fn split_record(record: &bytes::Bytes) -> Result<(Slot, bytes::Bytes), ChainError> {
-    let Some((slot, _)) = record.split_first_chunk::<8>() else {
-        return Err(ChainError::Storage("a block record in the log is too short".into()));
-    };
-    Ok((Slot::new(u64::from_be_bytes(*slot)), record.slice(8..)))
+fn complete(slot: Slot, header: SealedHeader, executed: Executed, tries: TrieChanges) -> Arc<Staged> {
+    let transactions = executed.transactions.iter().map(|executed| executed.transaction.clone()).collect();
+    let body = encode_block(&header, transactions);
+    let payload = Payload { slot, block: block_ref(&header), origin: None, body: body.into() };
+    Arc::new(Staged { payload, header: Arc::new(header), executed, tries, position: Mutex::new(None) })
 }

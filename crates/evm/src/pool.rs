@@ -88,6 +88,7 @@ struct Shared {
 #[derive(Debug)]
 struct Inner {
     mempool: Mempool<Waiting>,
+    order: mempool::Order,
     live_bytes: u64,
 }
 
@@ -142,7 +143,7 @@ impl Pool {
         order: mempool::Order,
     ) -> Result<Self, PoolError> {
         let log = Log::open(folder, LogOptions::default())?;
-        let mut inner = Inner { mempool: Mempool::new(limits, order), live_bytes: 0 };
+        let mut inner = Inner { mempool: Mempool::new(limits, order), order, live_bytes: 0 };
         if let Some(state) = chain.state(At::Latest)? {
             for signed in stored(&log)? {
                 let nonce = state.account(signed.signer())?.nonce;
@@ -246,6 +247,11 @@ impl Pool {
         self.0.arrived.notified().await;
     }
 
+    /// Whether a block built now would find a transaction here.
+    pub fn has_ready(&self) -> bool {
+        self.0.inner.lock().mempool.has_ready()
+    }
+
     /// Transactions and their bytes, those handed to the builder included.
     pub fn load(&self) -> (usize, usize) {
         let inner = self.0.inner.lock();
@@ -282,6 +288,32 @@ impl Pool {
     /// These were in a block that was given up.
     pub(crate) fn returned(&self, hashes: &[B256]) {
         self.0.inner.lock().mempool.returned(hashes.iter().copied());
+    }
+
+    /// The chain went back: these transactions are in no block any more, and the nonces of accounts may be lower. Whatever can still be
+    /// executed, now or later, is in the pool afterwards.
+    pub(crate) fn restore(&self, transactions: Vec<Transaction>) -> Result<(), ChainError> {
+        let chain = &self.0.chain;
+        let Some(state) = chain.state(At::Latest)? else { return Ok(()) };
+        let mut inner = self.0.inner.lock();
+        let waiting: Vec<Waiting> = inner.mempool.iter().map(|(waiting, _)| waiting.clone()).collect();
+        let gone = transactions.into_iter().filter_map(|transaction| transaction.try_into_recovered().ok());
+        let gone: Vec<Waiting> = gone.map(|signed| Waiting::new(Arc::new(signed))).collect();
+        for back in &gone {
+            // Its tombstone came before: a restart must find it again. Nobody waits for this.
+            drop(self.0.log.append(ACCEPTED, &back.signed.encoded_2718()));
+        }
+        inner.mempool = Mempool::new(*inner.mempool.limits(), inner.order);
+        inner.live_bytes = 0;
+        let now = self.0.opened.elapsed();
+        for waiting in gone.into_iter().chain(waiting) {
+            let (nonce, bytes) = (state.account(waiting.signed.signer())?.nonce, waiting.bytes as u64);
+            if inner.mempool.admit(waiting, nonce, now).is_ok() {
+                inner.live_bytes += bytes;
+            }
+        }
+        inner.mempool.set_price_threshold(chain.next_base_fee(&chain.head()).into());
+        Ok(())
     }
 
     /// What left the pool leaves the disk too. Nobody waits for a tombstone: without it a restart finds the transaction in the chain,

@@ -12,23 +12,42 @@
 //! block_hashes   block hash                  number
 //! transactions   transaction hash            number ‖ index
 //! receipts       number                      receipts in order
+//! touched        number                      accounts and slots that the block wrote: what goes when the block goes
+//! roots          number                      state root of a block whose state was edited afterwards
+//! undo           number ‖ edit               what an edit replaced
+//! labels         name                        hash of the block that is safe, or finalized
 //! ```
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use alloy_consensus::{EMPTY_ROOT_HASH, Header, Sealable};
+use alloy_consensus::{Header, Sealable};
 use alloy_eips::Encodable2718;
-use alloy_primitives::{Address, B256, Bytes, U256, keccak256};
+use alloy_primitives::{Address, B256, Bytes, U256};
 use alloy_rlp::{Decodable, Encodable};
-use alloy_trie::TrieAccount;
 use store::{Batch, Position, Slice, Standing, Table, Tables, TablesOptions};
-use trie::merkle::{self, NodeSource};
+use trie::merkle::NodeSource;
 
 use crate::ChainError;
 use crate::block::{Account, Receipt, SealedHeader, StateChanges, Transaction};
+use crate::ground::TrieChanges;
 
-const NAMES: [&str; 8] = ["accounts", "storage", "code", "nodes", "blocks", "block_hashes", "transactions", "receipts"];
+const NAMES: [&str; 12] = [
+    "accounts",
+    "storage",
+    "code",
+    "nodes",
+    "blocks",
+    "block_hashes",
+    "transactions",
+    "receipts",
+    "touched",
+    "roots",
+    "undo",
+    "labels",
+];
+const ADDRESS_BYTES: usize = 20;
+const SLOT_KEY_BYTES: usize = ADDRESS_BYTES + 32;
 const ACCOUNT_BYTES: usize = 8 + 32 + 32 + 32;
 
 /// The tables of a chain.
@@ -43,6 +62,10 @@ pub(crate) struct StateTables {
     block_hashes: Table,
     transactions: Table,
     receipts: Table,
+    touched: Table,
+    roots: Table,
+    undo: Table,
+    labels: Table,
 }
 
 /// An account's row.
@@ -50,16 +73,6 @@ pub(crate) struct StateTables {
 pub(crate) struct AccountRow {
     pub(crate) account: Account,
     pub(crate) storage_root: B256,
-}
-
-/// What a block's changes make of the tries.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct TrieChanges {
-    pub(crate) state_root: B256,
-    storage_roots: BTreeMap<Address, B256>,
-    nodes: Vec<(B256, Bytes)>,
-    /// Slots of wiped accounts, all zero from now on.
-    zeroed: BTreeMap<Address, Vec<U256>>,
 }
 
 impl StateTables {
@@ -90,6 +103,10 @@ impl StateTables {
             block_hashes: table("block_hashes")?,
             transactions: table("transactions")?,
             receipts: table("receipts")?,
+            touched: table("touched")?,
+            roots: table("roots")?,
+            undo: table("undo")?,
+            labels: table("labels")?,
             tables,
         })
     }
@@ -190,55 +207,6 @@ impl StateTables {
         Ok(accounts.into_iter().filter_map(|(address, row)| Some((address, row?))).collect())
     }
 
-    // --- tries --------------------------------------------------------------------------------------------------------------
-
-    /// The tries after `changes` on top of block `parent`, whose state root is `root`. `None`: on top of nothing.
-    pub(crate) fn commit(
-        &self,
-        parent: Option<(u64, B256)>,
-        changes: &StateChanges,
-    ) -> Result<TrieChanges, ChainError> {
-        let mut commitment = TrieChanges::default();
-        let before = |address| parent.map_or(Ok(None), |(number, _)| self.account(address, number));
-        let mut leaves = Vec::new();
-        let touched: std::collections::BTreeSet<Address> =
-            changes.accounts.keys().chain(changes.storage.keys()).chain(&changes.wiped).copied().collect();
-        for address in touched {
-            let row = before(address)?;
-            let account = match changes.accounts.get(&address) {
-                Some(account) => *account,
-                None => row.map(|row| row.account),
-            };
-            let mut root = row.map_or(EMPTY_ROOT_HASH, |row| row.storage_root);
-            if changes.wiped.contains(&address) || account.is_none() {
-                let slots = parent.map_or(Ok(Vec::new()), |(number, _)| self.slots(address, number))?;
-                commitment.zeroed.insert(address, slots.into_iter().map(|(slot, _)| slot).collect());
-                root = EMPTY_ROOT_HASH;
-            }
-            let Some(account) = account else {
-                leaves.push((keccak256(address), None));
-                continue;
-            };
-            if let Some(slots) = changes.storage.get(&address) {
-                let slots = slots.iter().map(|(slot, value)| {
-                    let value = (!value.is_zero()).then(|| Bytes::from(alloy_rlp::encode(value)));
-                    (keccak256(slot.to_be_bytes::<32>()), value)
-                });
-                let update = merkle::update(self, root, slots)?;
-                root = update.root;
-                commitment.nodes.extend(update.nodes);
-            }
-            commitment.storage_roots.insert(address, root);
-            let Account { nonce, balance, code_hash } = account;
-            let leaf = TrieAccount { nonce, balance, storage_root: root, code_hash, ..Default::default() };
-            leaves.push((keccak256(address), Some(Bytes::from(alloy_rlp::encode(leaf)))));
-        }
-        let update = merkle::update(self, parent.map_or(EMPTY_ROOT_HASH, |(_, root)| root), leaves)?;
-        commitment.state_root = update.root;
-        commitment.nodes.extend(update.nodes);
-        Ok(commitment)
-    }
-
     // --- writing ------------------------------------------------------------------------------------------------------------
 
     /// Writes all that a block makes of the tables, as one batch.
@@ -302,10 +270,142 @@ impl StateTables {
         for (hash, code) in &changes.code {
             batch.put(&self.code, hash.as_slice(), &code[..]);
         }
-        for (hash, node) in &tries.nodes {
+        for (hash, node) in tries.nodes.iter() {
             batch.put(&self.nodes, hash.as_slice(), &node[..]);
         }
+        let mut touched = self.touched(number)?;
+        touched.take(changes, tries);
+        batch.put(&self.touched, number.to_be_bytes(), touched.encode());
         Ok(())
+    }
+
+    /// Changes the state at the end of the newest block, as the edit that `position` in the log holds; what it replaces is kept.
+    pub(crate) fn amend(
+        &self,
+        number: u64,
+        changes: &StateChanges,
+        tries: &TrieChanges,
+        undo: Option<(u64, &[u8])>,
+        position: Position,
+    ) -> Result<(), ChainError> {
+        let mut batch = self.tables.batch();
+        self.put_state(&mut batch, number, changes, tries)?;
+        batch.put(&self.roots, number.to_be_bytes(), tries.state_root.as_slice());
+        if let Some((edit, replaced)) = undo {
+            batch.put(&self.undo, [number.to_be_bytes(), edit.to_be_bytes()].concat(), replaced);
+        }
+        Ok(batch.commit(Standing { block: number, position })?)
+    }
+
+    /// What edits of a block's state replaced, in the order of the edits.
+    pub(crate) fn undo(&self, number: u64) -> Result<Vec<Bytes>, ChainError> {
+        let entries = self.tables.snapshot().prefix(&self.undo, number.to_be_bytes());
+        entries.map(|entry| Ok(Bytes::copy_from_slice(&entry?.1))).collect()
+    }
+
+    /// Takes the edits from this one on back out of the list.
+    pub(crate) fn forget_edits(&self, number: u64, from: u64) -> Result<(), ChainError> {
+        let mut batch = self.tables.batch();
+        for edit in from..self.undo(number)?.len() as u64 {
+            batch.delete(&self.undo, [number.to_be_bytes(), edit.to_be_bytes()].concat());
+        }
+        Ok(batch.commit_beside()?)
+    }
+
+    /// The state root at the end of a block: that of its header, unless the state was edited since.
+    pub(crate) fn state_root(&self, header: &SealedHeader) -> Result<B256, ChainError> {
+        let edited = self.tables.snapshot().get(&self.roots, header.number.to_be_bytes())?;
+        Ok(edited.map_or(header.state_root, |root| B256::from_slice(&root)))
+    }
+
+    /// Takes the newest block out, as if it had never been. Its transactions are given. The standing is not changed: the write that makes
+    /// another block the newest does that. A crash in between leaves tables that do not fit together, and they are built again.
+    pub(crate) fn unwind(&self, header: &SealedHeader, transactions: &[B256]) -> Result<(), ChainError> {
+        let (mut batch, number) = (self.tables.batch(), header.number.to_be_bytes());
+        let touched = self.touched(header.number)?;
+        for address in touched.accounts {
+            batch.delete(&self.accounts, versioned(address.as_slice(), header.number));
+        }
+        for (address, slot) in touched.slots {
+            batch.delete(&self.storage, slot_key(address, slot, header.number));
+        }
+        for hash in transactions {
+            batch.delete(&self.transactions, hash.as_slice());
+        }
+        for edit in 0..self.undo(header.number)?.len() as u64 {
+            batch.delete(&self.undo, [number, edit.to_be_bytes()].concat());
+        }
+        batch.delete(&self.block_hashes, header.seal().as_slice());
+        for table in [&self.blocks, &self.receipts, &self.touched, &self.roots] {
+            batch.delete(table, number);
+        }
+        Ok(batch.commit_beside()?)
+    }
+
+    /// Says that the tables stand at this block now, after this record of the log.
+    pub(crate) fn stand(&self, block: u64, position: Position) -> Result<(), ChainError> {
+        Ok(self.tables.batch().commit(Standing { block, position })?)
+    }
+
+    fn touched(&self, number: u64) -> Result<Touched, ChainError> {
+        match self.tables.snapshot().get(&self.touched, number.to_be_bytes())? {
+            Some(row) => Touched::decode(&row),
+            None => Ok(Touched::default()),
+        }
+    }
+
+    /// Remembers which block is called so.
+    pub(crate) fn put_label(&self, name: &str, hash: B256) -> Result<(), ChainError> {
+        let mut batch = self.tables.batch();
+        batch.put(&self.labels, name.as_bytes(), hash.as_slice());
+        Ok(batch.commit_beside()?)
+    }
+
+    /// Which block is called so.
+    pub(crate) fn label(&self, name: &str) -> Result<Option<B256>, ChainError> {
+        let label = self.tables.snapshot().get(&self.labels, name)?;
+        Ok(label.filter(|label| label.len() == 32).map(|label| B256::from_slice(&label)))
+    }
+}
+
+/// What a block wrote.
+#[derive(Default)]
+struct Touched {
+    accounts: BTreeSet<Address>,
+    slots: BTreeSet<(Address, U256)>,
+}
+
+impl Touched {
+    fn take(&mut self, changes: &StateChanges, tries: &TrieChanges) {
+        self.accounts.extend(changes.accounts.keys().chain(tries.storage_roots.keys()));
+        let zeroed = tries.zeroed.iter().flat_map(|(address, slots)| slots.iter().map(|slot| (*address, *slot)));
+        let written = changes.storage.iter().flat_map(|(address, slots)| slots.keys().map(|slot| (*address, *slot)));
+        self.slots.extend(zeroed.chain(written));
+    }
+
+    fn encode(&self) -> Vec<u8> {
+        let mut row = (self.accounts.len() as u64).to_be_bytes().to_vec();
+        self.accounts.iter().for_each(|address| row.extend_from_slice(address.as_slice()));
+        for (address, slot) in &self.slots {
+            row.extend_from_slice(address.as_slice());
+            row.extend_from_slice(&slot.to_be_bytes::<32>());
+        }
+        row
+    }
+
+    fn decode(row: &[u8]) -> Result<Self, ChainError> {
+        let wrong = || damaged("what a block wrote");
+        let (count, rest) = row.split_first_chunk::<8>().ok_or_else(wrong)?;
+        let bytes = usize::try_from(u64::from_be_bytes(*count)).ok().and_then(|count| count.checked_mul(ADDRESS_BYTES));
+        let (accounts, slots) = bytes.and_then(|bytes| rest.split_at_checked(bytes)).ok_or_else(wrong)?;
+        let slot = |key: &[u8]| {
+            let (address, slot) = key.split_at(ADDRESS_BYTES);
+            (Address::from_slice(address), U256::from_be_slice(slot))
+        };
+        Ok(Self {
+            accounts: accounts.chunks_exact(ADDRESS_BYTES).map(Address::from_slice).collect(),
+            slots: slots.chunks_exact(SLOT_KEY_BYTES).map(slot).collect(),
+        })
     }
 }
 

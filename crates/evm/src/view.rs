@@ -9,7 +9,7 @@ use revm::state::AccountInfo;
 
 use crate::ChainError;
 use crate::block::SealedHeader;
-use crate::tables::StateTables;
+use crate::ground::Ground;
 
 /// Names a block of the chain.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,13 +27,17 @@ pub enum At {
 /// A snapshot: it does not change while the chain goes on. Cheap to clone. Implements revm's [`DatabaseRef`].
 #[derive(Clone, Debug)]
 pub struct StateView {
-    tables: Arc<StateTables>,
+    ground: Ground,
     header: Arc<SealedHeader>,
 }
 
 impl StateView {
-    pub(crate) fn new(tables: Arc<StateTables>, header: Arc<SealedHeader>) -> Self {
-        Self { tables, header }
+    pub(crate) fn new(ground: Ground, header: Arc<SealedHeader>) -> Self {
+        Self { ground, header }
+    }
+
+    pub(crate) fn ground(&self) -> &Ground {
+        &self.ground
     }
 
     /// Header of the block whose state this is.
@@ -58,7 +62,7 @@ impl StateView {
         if info.is_empty_code_hash() {
             return Ok(Bytes::new());
         }
-        Ok(self.tables.code(info.code_hash)?.unwrap_or_default())
+        Ok(self.ground.code(info.code_hash)?.unwrap_or_default())
     }
 
     /// A slot of an account.
@@ -66,7 +70,7 @@ impl StateView {
     /// # Errors
     /// When the tables cannot be read.
     pub fn storage(&self, address: Address, slot: U256) -> Result<U256, ChainError> {
-        self.tables.slot(address, slot, self.header.number)
+        self.ground.slot(address, slot)
     }
 }
 
@@ -76,7 +80,7 @@ impl DatabaseRef for StateView {
     type Error = ChainError;
 
     fn basic_ref(&self, address: Address) -> Result<Option<AccountInfo>, ChainError> {
-        let row = self.tables.account(address, self.header.number)?;
+        let row = self.ground.account(address)?;
         Ok(row.map(|row| AccountInfo {
             balance: row.account.balance,
             nonce: row.account.nonce,
@@ -86,7 +90,7 @@ impl DatabaseRef for StateView {
     }
 
     fn code_by_hash_ref(&self, hash: B256) -> Result<Bytecode, ChainError> {
-        match self.tables.code(hash)? {
+        match self.ground.code(hash)? {
             Some(code) => Ok(Bytecode::new_raw(code)),
             None => Err(ChainError::Storage(format!("the code {hash} is missing"))),
         }
@@ -100,6 +104,6 @@ impl DatabaseRef for StateView {
         if number == self.header.number {
             return Ok(self.header.seal());
         }
-        Ok(self.tables.block(number)?.map(|(header, _)| header.seal()).unwrap_or_default())
+        Ok(self.ground.block_hash(number)?.unwrap_or_default())
     }
 }

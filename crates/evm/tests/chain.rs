@@ -446,3 +446,133 @@ async fn a_forged_block_is_refused() {
     assert_eq!(checker.backend.import(&cut).await, Ok(Verdict::Invalid));
     assert_eq!(checker.backend.import(&payload).await, Ok(Verdict::Valid));
 }
+
+/// A longer branch takes the chain over: what was on the old one is undone, and its transactions wait again.
+#[tokio::test]
+async fn the_chain_branches_off_where_it_is_told_to() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (mut ours, mut theirs) = (World::open(folder.path()), World::new());
+    let (keys, to) = (keys(), Address::repeat_byte(0x42));
+    let deployment = call(0, TxKind::Create, U256::ZERO, [&DEPLOYER[..], &KEEPER].concat().into(), 200_000);
+    let deployment = signed(&keys[0], deployment);
+    let keeper = keys[0].address().create(0);
+    for world in [&ours, &theirs] {
+        world.pool.submit(deployment.clone()).await.expect("accepted");
+    }
+    let first = ours.block().await;
+    theirs.adopt(&first).await;
+
+    let word = |number: u8| Bytes::copy_from_slice(B256::with_last_byte(number).as_slice());
+    let keep = |nonce, number| signed(&keys[0], call(nonce, keeper.into(), U256::ZERO, word(number), 100_000));
+    let lost = ours.pool.submit(signed(&keys[1], transfer(0, to, 9))).await.expect("accepted");
+    ours.pool.submit(keep(1, 5)).await.expect("accepted");
+    ours.block().await;
+    ours.block().await;
+    theirs.pool.submit(keep(1, 6)).await.expect("accepted");
+    let branch = [theirs.block().await, theirs.block().await, theirs.block().await];
+
+    // Brought in order, none of it is the chain's before it is told so.
+    let before = ours.chain.head().seal();
+    for payload in &branch {
+        assert_eq!(ours.backend.import(payload).await, Ok(Verdict::Valid));
+    }
+    assert_eq!(ours.chain.head().seal(), before);
+    ours.backend.set_heads(Heads::at(branch[2].block)).await.expect("set");
+    assert_eq!(ours.chain.head().seal(), theirs.chain.head().seal());
+    assert_eq!(ours.chain.verify().expect("sound"), theirs.chain.verify().expect("sound"));
+    assert_eq!(ours.chain.header(At::Hash(before)).expect("readable"), None, "what is not the chain's is not shown");
+    let slot = |world: &World, number: u64| {
+        let state = world.chain.state(At::Latest).expect("readable").expect("there");
+        state.storage(keeper, U256::from(number)).expect("readable")
+    };
+    assert_eq!((slot(&ours, 5), slot(&ours, 6)), (U256::ZERO, U256::from(6)));
+    assert_eq!(ours.balance(to), U256::ZERO);
+    assert!(ours.chain.transaction(lost).expect("readable").is_none());
+    assert!(ours.pool.transaction(lost).is_some(), "what was in a block waits again");
+    ours.block().await;
+    assert_eq!(ours.balance(to), U256::from(9));
+
+    // Back to an earlier block, and on from there.
+    let earlier = evm::block::block_ref(&ours.chain.header(At::Number(2)).expect("readable").expect("there"));
+    ours.backend.set_heads(Heads::at(earlier)).await.expect("set");
+    assert_eq!((ours.chain.head().number, ours.balance(to)), (2, U256::ZERO));
+    ours.block().await;
+    assert_eq!(ours.balance(to), U256::from(9));
+    let (head, verified) = (ours.chain.head().seal(), ours.chain.verify().expect("sound"));
+    drop(ours);
+    for without_tables in [false, true] {
+        if without_tables {
+            std::fs::remove_dir_all(folder.path().join("chain/tables")).expect("removed");
+        }
+        let again = World::open(folder.path());
+        assert_eq!((again.chain.head().seal(), again.chain.verify().expect("sound")), (head, verified));
+    }
+}
+
+/// Safe and finalized blocks are known again after a restart.
+#[tokio::test]
+async fn heads_survive() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let heads = {
+        let mut world = World::open(folder.path());
+        let blocks = [world.block().await.block, world.block().await.block, world.block().await.block];
+        let heads = Heads::new(blocks[2], blocks[1], blocks[0]).expect("in order");
+        world.backend.set_heads(heads).await.expect("set");
+        heads
+    };
+    assert_eq!(World::open(folder.path()).backend.heads().await, Ok(heads));
+}
+
+/// What a developer changes by hand holds, is built upon, and is undone by going back.
+#[tokio::test]
+async fn edits_and_snapshots() {
+    use evm::Edit;
+    let folder = tempfile::tempdir().expect("a folder");
+    let (key, rich, contract) = (&keys()[0], Address::repeat_byte(0xaa), Address::repeat_byte(0xcc));
+    let mut world = World::open(folder.path());
+    world.block().await;
+    let early = world.backend.snapshot().await.expect("taken");
+    let edits = vec![
+        Edit::Balance { address: rich, balance: U256::from(77) },
+        Edit::Code { address: contract, code: KEEPER.into() },
+        Edit::Slot { address: contract, slot: U256::from(3), value: U256::from(9) },
+        Edit::Nonce { address: key.address(), nonce: 5 },
+    ];
+    world.backend.edit(edits).await.expect("made");
+    let late = world.backend.snapshot().await.expect("taken");
+    world.backend.edit(vec![Edit::Balance { address: rich, balance: U256::from(78) }]).await.expect("made");
+    assert_eq!(world.balance(rich), U256::from(78));
+    world.chain.verify().expect("sound");
+    let word = Bytes::copy_from_slice(B256::with_last_byte(4).as_slice());
+    let hash = world.pool.submit(signed(key, call(5, contract.into(), U256::ZERO, word, 100_000))).await.expect("accepted");
+    world.block().await;
+    assert!(world.chain.transaction(hash).expect("readable").expect("there").transaction().receipt.status());
+    let slot = |world: &World, number: u64| {
+        let state = world.chain.state(At::Latest).expect("readable").expect("there");
+        state.storage(contract, U256::from(number)).expect("readable")
+    };
+    assert_eq!((slot(&world, 3), slot(&world, 4)), (U256::from(9), U256::from(4)));
+    let verified = world.chain.verify().expect("sound");
+    drop(world);
+    for without_tables in [false, true] {
+        if without_tables {
+            std::fs::remove_dir_all(folder.path().join("chain/tables")).expect("removed");
+        }
+        assert_eq!(World::open(folder.path()).chain.verify().expect("sound"), verified);
+    }
+
+    let mut world = World::open(folder.path());
+    assert_eq!(world.backend.revert(late).await.expect("reverted"), true);
+    assert_eq!((world.chain.head().number, world.balance(rich)), (1, U256::from(77)));
+    assert_eq!((slot(&world, 3), slot(&world, 4)), (U256::from(9), U256::ZERO));
+    world.chain.verify().expect("sound");
+    assert_eq!(world.backend.revert(early).await.expect("reverted"), true);
+    assert_eq!((world.balance(rich), slot(&world, 3), world.nonce(key)), (U256::ZERO, U256::ZERO, 0));
+    world.chain.verify().expect("sound");
+    assert_eq!(world.backend.revert(late).await.expect("no fault"), false, "that moment is no part of the past any more");
+    world.block().await;
+    let verified = world.chain.verify().expect("sound");
+    drop(world);
+    std::fs::remove_dir_all(folder.path().join("chain/tables")).expect("removed");
+    assert_eq!(World::open(folder.path()).chain.verify().expect("sound"), verified);
+}

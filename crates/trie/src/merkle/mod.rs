@@ -69,6 +69,13 @@ impl Extend<(B256, Bytes)> for Nodes {
     }
 }
 
+impl Nodes {
+    /// All of them, in no order.
+    pub fn iter(&self) -> impl Iterator<Item = (&B256, &Bytes)> {
+        self.0.iter()
+    }
+}
+
 impl NodeSource for Nodes {
     type Error = Infallible;
 
