@@ -95,33 +95,16 @@ impl Driving {
         let internal = EngineError::internal;
         if let Some(header) = self.chain.header(At::Hash(wanted)).map_err(internal)? {
             self.check_below(state, &header)?;
-            if to_build && header.seal() != self.chain.head().seal() {
-                return Err(EngineError::internal(format!(
-                    "block {} is below the head {}: this chain does not go back yet",
-                    header.number,
-                    self.chain.head().number
-                )));
-            }
-            if header.seal() == self.chain.head().seal() {
+            // A block below the head is led again only to build on it; else the head is kept, as the specification allows.
+            if to_build || header.seal() == self.chain.head().seal() {
                 self.set(block_ref(&header), state).await?;
             }
             return Ok(Led::Head(header));
         }
         let Some(path) = self.path_to(wanted) else { return Ok(Led::Unknown) };
         let fork = path.front().map(|payload| B256::from(*payload.block.parent.as_bytes())).unwrap_or_default();
-        if fork != self.chain.head().seal() {
-            return Ok(match self.chain.header(At::Hash(fork)).map_err(internal)? {
-                Some(header) => {
-                    return Err(EngineError::internal(format!(
-                        "the block branches off at {}, below the head {}: this chain does not go back yet",
-                        header.number,
-                        self.chain.head().number
-                    )));
-                }
-                None => Led::Unknown,
-            });
-        }
-        self.check_below(state, &self.chain.head())?;
+        let Some(fork) = self.chain.header(At::Hash(fork)).map_err(internal)? else { return Ok(Led::Unknown) };
+        self.check_below(state, &fork)?;
         for payload in path {
             match self.backend.import(&payload).await.map_err(backend)? {
                 Verdict::Valid => self.set(payload.block, state).await?,

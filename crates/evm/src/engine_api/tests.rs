@@ -164,6 +164,40 @@ async fn another_engines_block_is_executed_and_a_forged_one_refused() {
     assert_eq!(ours.chain.head().seal(), hash);
 }
 
+/// The unsafe chain goes where the node leads it: to another branch, and back to a block to build on.
+#[tokio::test]
+async fn the_unsafe_chain_is_led_to_another_branch() {
+    let (ours, theirs) = (World::new(), World::new());
+    let lead = async |world: &World, payload: &Value| {
+        assert_eq!(world.give(payload).await.unwrap()["status"], "VALID");
+        let hash: B256 = serde_json::from_value(payload["blockHash"].clone()).unwrap();
+        assert_eq!(world.update(hash, Value::Null).await.unwrap()["payloadStatus"]["status"], "VALID");
+        hash
+    };
+    ours.pool.submit(ours.transfer(0)).await.unwrap();
+    let lost = ours.build(attributes(2)).await["executionPayload"].clone();
+    let lost = (lead(&ours, &lost).await, lost["transactions"].as_array().unwrap().len());
+    assert_eq!((ours.pool.load().0, lost.1), (0, 1));
+
+    let genesis = theirs.chain.head().seal();
+    let first = theirs.build(attributes(3)).await["executionPayload"].clone();
+    lead(&theirs, &first).await;
+    let second = theirs.build(attributes(4)).await["executionPayload"].clone();
+    let second_hash = lead(&theirs, &second).await;
+    assert_eq!(ours.give(&first).await.unwrap()["status"], "VALID");
+    assert_eq!(lead(&ours, &second).await, second_hash);
+    assert_eq!(ours.chain.head().seal(), second_hash);
+    assert_eq!(ours.chain.header(At::Hash(lost.0)).unwrap(), None);
+    assert_eq!(ours.pool.load().0, 1, "what was on the branch that was left waits again");
+    assert_eq!(ours.chain.verify().unwrap(), theirs.chain.verify().unwrap());
+
+    // A block further down is led again to build on it.
+    let updated = ours.update(genesis, attributes(2)).await.unwrap();
+    assert_eq!(updated["payloadStatus"]["status"], "VALID");
+    assert!(updated["payloadId"].is_string());
+    assert_eq!(ours.chain.head().seal(), genesis);
+}
+
 #[tokio::test]
 async fn orders_that_cannot_be_are_refused_with_their_code() {
     let world = World::new();
