@@ -6,6 +6,7 @@ pub mod chain;
 pub mod engine_api;
 pub mod edit;
 pub mod execute;
+pub mod execution;
 pub mod genesis;
 mod ground;
 mod ledger;

@@ -4,7 +4,6 @@ use std::time::Instant;
 
 use revm::Inspector;
 use revm::context_interface::ContextTr;
-use revm::interpreter::interpreter_types::{Jumps, StackTr};
 use revm::interpreter::{CallInputs, CallOutcome, CreateInputs, CreateOutcome, InstructionResult, Interpreter};
 
 /// Instructions between two looks at the clock.
@@ -82,9 +81,9 @@ impl<CTX: ContextTr> Inspector<CTX> for Watch {
         }
     }
 
-    fn call(&mut self, context: &mut CTX, inputs: &mut CallInputs) -> Option<CallOutcome> {
+    fn call(&mut self, _context: &mut CTX, inputs: &mut CallInputs) -> Option<CallOutcome> {
         if self.recorded.calls {
-            self.spend(CALL_BYTES + inputs.input.bytes(context).len());
+            self.spend(CALL_BYTES + inputs.input.len());
         }
         None
     }
