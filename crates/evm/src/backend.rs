@@ -9,11 +9,11 @@ use parking_lot::Mutex;
 use sequencer::Record;
 use types::{Announcement, Attributes, BlockNumber, BuildId, Heads, Payload, Verdict};
 
-use crate::{At, Edit, Snapshot, StateView};
 use crate::block::block_ref;
 use crate::chain::{Chain, ChainError, Staged};
 use crate::execute::BlockAttributes;
 use crate::pool::Pool;
+use crate::{At, Edit, Snapshot, StateView};
 
 /// What the safe and the finalized block are remembered as.
 const SAFE: &str = "safe";
@@ -293,7 +293,8 @@ impl Inner {
             self.build.lock().take_if(ours);
         }
         let mut known = self.heads.lock();
-        let labels = [(SAFE, known.safe_head(), heads.safe_head()), (FINALIZED, known.finalized_head(), heads.finalized_head())];
+        let labels =
+            [(SAFE, known.safe_head(), heads.safe_head()), (FINALIZED, known.finalized_head(), heads.finalized_head())];
         for (name, _, now) in labels.into_iter().filter(|(_, before, now)| before != now) {
             self.chain.put_label(name, B256::from(*now.hash.as_bytes())).map_err(fatal)?;
         }

@@ -274,12 +274,7 @@ impl Chain {
     ///
     /// # Errors
     /// When the tables cannot be read.
-    pub fn proof(
-        &self,
-        header: &SealedHeader,
-        address: Address,
-        slots: &[B256],
-    ) -> Result<AccountProof, ChainError> {
+    pub fn proof(&self, header: &SealedHeader, address: Address, slots: &[B256]) -> Result<AccountProof, ChainError> {
         let tables = &*self.inner.ledger.tables;
         let account = merkle::prove(tables, tables.state_root(header)?, keccak256(address))?;
         let row = tables.account(address, header.number)?;

@@ -155,12 +155,7 @@ impl Ledger {
         self.apply_revert(head, to, position).map(Some)
     }
 
-    fn apply_revert(
-        &self,
-        head: &SealedHeader,
-        to: Snapshot,
-        position: Position,
-    ) -> Result<SealedHeader, ChainError> {
+    fn apply_revert(&self, head: &SealedHeader, to: Snapshot, position: Position) -> Result<SealedHeader, ChainError> {
         self.unwind(head, to.number)?;
         let missing = || ChainError::Storage(format!("block {} is missing", to.number));
         let (header, _) = self.tables.block(to.number)?.ok_or_else(missing)?;

@@ -3,14 +3,15 @@
 pub mod backend;
 pub mod block;
 pub mod chain;
-pub mod engine_api;
 pub mod edit;
+pub mod engine_api;
 pub mod execute;
 pub mod execution;
 pub mod genesis;
 mod ground;
 mod ledger;
 pub mod pool;
+pub mod rpc;
 pub mod spec;
 mod tables;
 pub mod view;

@@ -544,7 +544,8 @@ async fn edits_and_snapshots() {
     assert_eq!(world.balance(rich), U256::from(78));
     world.chain.verify().expect("sound");
     let word = Bytes::copy_from_slice(B256::with_last_byte(4).as_slice());
-    let hash = world.pool.submit(signed(key, call(5, contract.into(), U256::ZERO, word, 100_000))).await.expect("accepted");
+    let hash =
+        world.pool.submit(signed(key, call(5, contract.into(), U256::ZERO, word, 100_000))).await.expect("accepted");
     world.block().await;
     assert!(world.chain.transaction(hash).expect("readable").expect("there").transaction().receipt.status());
     let slot = |world: &World, number: u64| {
@@ -569,7 +570,11 @@ async fn edits_and_snapshots() {
     assert_eq!(world.backend.revert(early).await.expect("reverted"), true);
     assert_eq!((world.balance(rich), slot(&world, 3), world.nonce(key)), (U256::ZERO, U256::ZERO, 0));
     world.chain.verify().expect("sound");
-    assert_eq!(world.backend.revert(late).await.expect("no fault"), false, "that moment is no part of the past any more");
+    assert_eq!(
+        world.backend.revert(late).await.expect("no fault"),
+        false,
+        "that moment is no part of the past any more"
+    );
     world.block().await;
     let verified = world.chain.verify().expect("sound");
     drop(world);

@@ -47,7 +47,9 @@ pub enum ExecutionError {
     #[error("execution aborted (timeout = {0:?})")]
     Timeout(Duration),
     /// Its trace is larger than allowed.
-    #[error("the trace is larger than {0} bytes: trace less of it (disableStack, disableStorage, onlyTopCall) or take another tracer")]
+    #[error(
+        "the trace is larger than {0} bytes: trace less of it (disableStack, disableStorage, onlyTopCall) or take another tracer"
+    )]
     TooLarge(usize),
     /// The chain cannot be read.
     #[error(transparent)]

@@ -48,13 +48,7 @@ pub(super) fn estimate(
 }
 
 /// Between what was used, which may not be enough (refunds come at the end, a call keeps 1/64 back), and `high`, which is.
-fn search(
-    scene: &mut Scene,
-    transaction: &TxEnv,
-    used: u64,
-    peak: u64,
-    mut high: u64,
-) -> Result<u64, ExecutionError> {
+fn search(scene: &mut Scene, transaction: &TxEnv, used: u64, peak: u64, mut high: u64) -> Result<u64, ExecutionError> {
     let mut low = used.saturating_sub(1);
     let likely = peak.saturating_add(CALL_STIPEND).saturating_mul(64) / 63;
     if likely < high {
@@ -103,7 +97,8 @@ fn affordable(scene: &mut Scene, transaction: &TxEnv) -> Result<u64, ExecutionEr
 
 fn is_plain_transfer(scene: &mut Scene, transaction: &TxEnv) -> Result<bool, ExecutionError> {
     let TxKind::Call(to) = transaction.kind else { return Ok(false) };
-    let bare = transaction.data.is_empty() && transaction.authorization_list.is_empty() && transaction.access_list.is_empty();
+    let bare =
+        transaction.data.is_empty() && transaction.authorization_list.is_empty() && transaction.access_list.is_empty();
     Ok(bare && !has_code(scene, to)?)
 }
 

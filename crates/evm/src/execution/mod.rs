@@ -173,7 +173,8 @@ impl Executor {
         index: usize,
         options: GethDebugTracingOptions,
     ) -> Result<GethTrace, ExecutionError> {
-        self.run(move |chain, limits, deadline| trace::transaction(chain, &block, index, options, limits, deadline)).await
+        self.run(move |chain, limits, deadline| trace::transaction(chain, &block, index, options, limits, deadline))
+            .await
     }
 
     /// Traces all transactions of a block (`debug_traceBlockByNumber` and its like).
@@ -202,4 +203,3 @@ impl Executor {
         done.await.unwrap_or(Err(ExecutionError::Stopping))
     }
 }
-

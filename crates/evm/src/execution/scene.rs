@@ -2,10 +2,10 @@
 
 use std::time::Instant;
 
+use alloy_evm::eth::EthEvmContext;
 use alloy_evm::overrides::{apply_block_overrides, apply_state_overrides};
 use alloy_evm::rpc::TryIntoTxEnv;
-use alloy_evm::{Evm, EvmEnv, EvmFactory, EthEvmFactory};
-use alloy_evm::eth::EthEvmContext;
+use alloy_evm::{EthEvmFactory, Evm, EvmEnv, EvmFactory};
 use alloy_rpc_types_eth::TransactionRequest;
 use alloy_rpc_types_eth::state::EvmOverrides;
 use revm::Inspector;
@@ -13,9 +13,9 @@ use revm::context::TxEnv;
 use revm::context::result::{ExecutionResult, ResultAndState};
 use revm::database::CacheDB;
 
+use super::Limits;
 use super::error::{self, ExecutionError};
 use super::watch::{Excess, Recorded, Watch};
-use super::Limits;
 use crate::{At, Chain, StateView};
 
 /// The state of a block and what was executed on it since, in memory.

@@ -30,9 +30,11 @@ pub(super) fn scene_within(
     deadline: Instant,
 ) -> Result<Scene, ExecutionError> {
     let header = &block.header;
-    let parent = header.number.checked_sub(1).map(At::Number).ok_or_else(|| {
-        ExecutionError::Invalid("genesis is not traceable".into())
-    })?;
+    let parent = header
+        .number
+        .checked_sub(1)
+        .map(At::Number)
+        .ok_or_else(|| ExecutionError::Invalid("genesis is not traceable".into()))?;
     let state = chain.state(parent)?.ok_or(ExecutionError::BlockUnknown)?;
     let mut scene = Scene::replay(state, chain.environment(header), limits, deadline);
     let mut evm = EthEvmFactory::default().create_evm(&mut scene.database, scene.environment.clone());

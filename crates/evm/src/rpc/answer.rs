@@ -1,0 +1,106 @@
+//! Blocks, transactions, receipts and logs as they are answered.
+
+use alloy_consensus::transaction::Recovered;
+use alloy_consensus::{ReceiptEnvelope, Sealed, Transaction as _};
+use alloy_primitives::{B256, U256};
+use alloy_rpc_types_eth::{BlockTransactions, Header, Log, TransactionInfo};
+
+use crate::Transaction;
+use crate::block::{Block, ExecutedTransaction, SealedHeader};
+
+/// A transaction with its place.
+pub(crate) type TransactionAnswer = alloy_rpc_types_eth::Transaction<Transaction>;
+/// A receipt with its place.
+pub(crate) type ReceiptAnswer = alloy_rpc_types_eth::TransactionReceipt<ReceiptEnvelope<Log>>;
+/// A block.
+pub(crate) type BlockAnswer = alloy_rpc_types_eth::Block<TransactionAnswer>;
+
+/// A header as `newHeads` tells it.
+pub(crate) fn header(header: &SealedHeader, size: Option<usize>) -> Header {
+    let sealed = Sealed::new_unchecked(header.inner().clone(), header.seal());
+    Header::from_consensus(sealed, Some(U256::ZERO), size.map(U256::from))
+}
+
+/// A block with its transactions, or with their hashes.
+pub(crate) fn block(block: &Block, full: bool) -> BlockAnswer {
+    let transactions = if full {
+        BlockTransactions::Full((0..block.transactions.len()).filter_map(|index| transaction(block, index)).collect())
+    } else {
+        BlockTransactions::Hashes(block.transactions.iter().map(hash).collect())
+    };
+    BlockAnswer {
+        header: header(&block.header, Some(block.size)),
+        uncles: Vec::new(),
+        transactions,
+        withdrawals: block.header.withdrawals_root.map(|_| Default::default()),
+    }
+}
+
+/// The transaction at `index` of a block.
+pub(crate) fn transaction(block: &Block, index: usize) -> Option<TransactionAnswer> {
+    let executed = block.transactions.get(index)?;
+    let place = TransactionInfo {
+        hash: Some(hash(executed)),
+        index: Some(index as u64),
+        block_hash: Some(block.header.seal()),
+        block_number: Some(block.header.number),
+        base_fee: block.header.base_fee_per_gas,
+        block_timestamp: Some(block.header.timestamp),
+    };
+    let recovered = Recovered::new_unchecked(executed.transaction.clone(), executed.sender);
+    Some(TransactionAnswer::from_transaction(recovered, place))
+}
+
+/// A transaction that is in no block yet.
+pub(crate) fn waiting(transaction: &Recovered<Transaction>) -> TransactionAnswer {
+    TransactionAnswer::from_transaction(transaction.clone(), TransactionInfo::default())
+}
+
+/// The receipt of the transaction at `index` of a block.
+pub(crate) fn receipt(block: &Block, index: usize) -> Option<ReceiptAnswer> {
+    let executed = block.transactions.get(index)?;
+    let base_fee = block.header.base_fee_per_gas;
+    let logs: Vec<Log> = logs(block, index).collect();
+    let mut placed = logs.into_iter();
+    let inner = executed.receipt.clone().map_logs(|log| match placed.next() {
+        Some(log) => log,
+        None => Log { inner: log, ..Log::default() },
+    });
+    Some(ReceiptAnswer {
+        inner,
+        transaction_hash: hash(executed),
+        transaction_index: Some(index as u64),
+        block_hash: Some(block.header.seal()),
+        block_number: Some(block.header.number),
+        gas_used: executed.gas_used,
+        effective_gas_price: executed.transaction.effective_gas_price(base_fee),
+        blob_gas_used: None,
+        blob_gas_price: None,
+        from: executed.sender,
+        to: executed.transaction.to(),
+        contract_address: executed.created,
+    })
+}
+
+/// The logs of the transaction at `index` of a block.
+pub(crate) fn logs(block: &Block, index: usize) -> impl Iterator<Item = Log> + '_ {
+    let executed = block.transactions.get(index);
+    let placed = move |executed: &ExecutedTransaction, at: usize, log: &alloy_primitives::Log| Log {
+        inner: log.clone(),
+        block_hash: Some(block.header.seal()),
+        block_number: Some(block.header.number),
+        block_timestamp: Some(block.header.timestamp),
+        transaction_hash: Some(hash(executed)),
+        transaction_index: Some(index as u64),
+        log_index: Some(executed.first_log + at as u64),
+        removed: false,
+    };
+    executed.into_iter().flat_map(move |executed| {
+        executed.receipt.logs().iter().enumerate().map(move |(at, log)| placed(executed, at, log))
+    })
+}
+
+/// A transaction's hash.
+pub(crate) fn hash(executed: &ExecutedTransaction) -> B256 {
+    *executed.transaction.tx_hash()
+}

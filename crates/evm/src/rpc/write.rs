@@ -1,0 +1,102 @@
+//! What is sent: signed already, or to be signed by an account of a development chain.
+
+use std::time::Duration;
+
+use alloy_consensus::SignableTransaction;
+use alloy_eips::BlockNumberOrTag;
+use alloy_eips::eip2718::Encodable2718;
+use alloy_network::TransactionBuilder;
+use alloy_primitives::{Address, B256, Bytes};
+use alloy_rpc_types_eth::TransactionRequest;
+use alloy_rpc_types_eth::state::EvmOverrides;
+use alloy_signer::SignerSync;
+use alloy_signer_local::PrivateKeySigner;
+
+use super::params::Params;
+use super::{Answer, Inner, RpcError, answer, fees};
+use crate::Transaction;
+
+/// Longest that `eth_sendRawTransactionSync` waits, whatever it is told.
+const SYNC_WAIT_MAX: Duration = Duration::from_secs(60);
+
+pub(super) async fn call(inner: &Inner, method: &str, params: Params<'_>) -> Answer {
+    match method {
+        "eth_accounts" => answer(&signers(inner).iter().map(PrivateKeySigner::address).collect::<Vec<_>>()),
+        "eth_sendRawTransaction" => answer(&inner.pool.submit(params.required::<Bytes>(0)?).await?),
+        "eth_sendRawTransactionSync" => {
+            let raw = params.required::<Bytes>(0)?;
+            let wait = params.optional_small(1)?.map_or(inner.limits.sync_wait, Duration::from_millis);
+            send_and_wait(inner, raw, wait.min(SYNC_WAIT_MAX)).await
+        }
+        _ => answer(&send(inner, params.required(0)?).await?),
+    }
+}
+
+fn signers(inner: &Inner) -> &[PrivateKeySigner] {
+    inner.development.as_ref().map_or(&[], |development| &development.signers)
+}
+
+/// EIP-7966: the receipt in one round trip.
+async fn send_and_wait(inner: &Inner, raw: Bytes, wait: Duration) -> Answer {
+    let mut heads = inner.chain.watch_head();
+    let hash = inner.pool.submit(raw).await?;
+    let landed = async {
+        loop {
+            if let Some(located) = inner.chain.transaction(hash)? {
+                return answer(&super::answer::receipt(&located.block, located.index));
+            }
+            if heads.changed().await.is_err() {
+                return Err(RpcError::internal("the chain has ended"));
+            }
+        }
+    };
+    match tokio::time::timeout(wait, landed).await {
+        Ok(landed) => landed,
+        Err(_) => Err(late(inner, hash, wait)),
+    }
+}
+
+/// Why there is no receipt in time.
+fn late(inner: &Inner, hash: B256, waited: Duration) -> RpcError {
+    let parked = inner.pool.transactions().into_iter().find(|(signed, ready)| !ready && *signed.tx_hash() == hash);
+    match parked
+        .and_then(|(signed, _)| inner.chain.state(crate::At::Latest).ok().flatten()?.account(signed.signer()).ok())
+    {
+        Some(account) => RpcError::sync_not_ready(hash, account.nonce),
+        None => RpcError::sync_timeout(hash, waited),
+    }
+}
+
+/// Signs for one of the chain's own accounts what it leaves open is filled in as a wallet would.
+async fn send(inner: &Inner, mut request: TransactionRequest) -> Result<B256, RpcError> {
+    let from = request.from.ok_or_else(|| RpcError::invalid_params("transaction: from is missing"))?;
+    let signer = signers(inner).iter().find(|signer| signer.address() == from);
+    let signer = signer.ok_or_else(|| unknown_account(from))?;
+    if request.nonce.is_none() {
+        request.nonce = Some(inner.pool.next_nonce(from)?);
+    }
+    request.chain_id.get_or_insert(inner.chain.spec().chain_id());
+    if request.gas.is_none() {
+        let at = inner.at_tag(BlockNumberOrTag::Latest)?;
+        request.gas = Some(inner.executor.estimate_gas(at, request.clone(), EvmOverrides::default()).await?);
+    }
+    if request.gas_price.is_none() {
+        let tip = *request.max_priority_fee_per_gas.get_or_insert(fees::tip(inner)?);
+        let base_fee = u128::from(inner.chain.next_base_fee(&inner.chain.head()));
+        // Twice the base fee bears six full blocks.
+        request.max_fee_per_gas.get_or_insert(base_fee.saturating_mul(2).saturating_add(tip));
+    }
+    if request.to.is_none() {
+        request.set_create();
+    }
+    let typed = request.build_typed_tx().map_err(|_| RpcError::invalid_params("transaction: it is not complete"))?;
+    let signature = signer.sign_hash_sync(&typed.signature_hash()).map_err(RpcError::internal)?;
+    let signed: Transaction = typed.into_signed(signature).into();
+    Ok(inner.pool.submit(signed.encoded_2718().into()).await?)
+}
+
+fn unknown_account(from: Address) -> RpcError {
+    RpcError::server(format!(
+        "unknown account {from}: this node signs for its development accounts alone, see eth_accounts"
+    ))
+}
