@@ -16,7 +16,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use mempool::{Limits, Mempool, Order, Outcome, Place, Pooled, Refusal};
@@ -154,8 +154,8 @@ struct Shared {
     log: Arc<Log>,
     doorbell: Arc<Doorbell>,
     notices: broadcast::Sender<PoolNotice>,
-    /// The origin of the mempool's times.
-    opened: Instant,
+    /// When it was opened, by the clock on the wall (time since the epoch) and by the one that never goes back.
+    opened: (Duration, Instant),
     compact_bytes_min: u64,
     compacting: AtomicBool,
 }
@@ -186,6 +186,8 @@ struct Facts {
     record_bytes: u64,
     bytes: usize,
     arrival: u64,
+    /// Time since the epoch.
+    accepted: Duration,
 }
 
 impl Pooled for Waiting {
@@ -243,7 +245,7 @@ impl Pool {
             log: Arc::new(Log::open(folder, LogOptions::default())?),
             doorbell: Arc::default(),
             notices: broadcast::channel(NOTICES_MAX).0,
-            opened: Instant::now(),
+            opened: (SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default(), Instant::now()),
             compact_bytes_min,
             compacting: AtomicBool::new(false),
         })))
@@ -255,21 +257,22 @@ impl Pool {
         contains: impl Fn(TransactionHash) -> Result<bool, ChainError>,
         nonce: impl Fn(ContractAddress) -> Result<Nonce, ChainError>,
     ) -> Result<(), PoolError> {
+        let now = self.now();
         let mut inner = self.0.inner.lock();
-        for ready in self.stored(chain_id)? {
+        for (ready, at) in self.stored(chain_id)? {
             if contains(ready.hash())? {
                 continue;
             }
-            let record_bytes = record::accepted(&ready).len() as u64;
+            // A clock that was set back must not keep a transaction for longer.
+            let at = at.unwrap_or(now).min(now);
+            let record_bytes = record::accepted(&ready, at).len() as u64;
             let ready = Arc::new(ready);
             match record::sender(&ready.transaction) {
                 Some(sender) => {
                     let nonce = number(nonce(sender)?).unwrap_or(u64::MAX);
-                    let waiting = inner.waiting(&ready, sender, record_bytes);
+                    let waiting = inner.waiting(&ready, sender, record_bytes, at);
                     // What is refused now could not be executed any more: its nonce was used by another one.
-                    if let Ok(admission) =
-                        waiting.and_then(|waiting| inner.mempool.admit(waiting, nonce, Duration::ZERO))
-                    {
+                    if let Ok(admission) = waiting.and_then(|waiting| inner.mempool.admit(waiting, nonce, at)) {
                         inner.live_bytes += record_bytes;
                         inner.forget(&admission.evicted);
                     }
@@ -287,18 +290,18 @@ impl Pool {
     }
 
     /// What the log holds and no tombstone names, in the order of arrival.
-    fn stored(&self, chain_id: &ChainId) -> Result<Vec<ReadyTransaction>, PoolError> {
+    fn stored(&self, chain_id: &ChainId) -> Result<Vec<(ReadyTransaction, Option<Duration>)>, PoolError> {
         let mut arrivals = BTreeMap::new();
         let mut stored = BTreeMap::new();
         for (at, record) in self.0.log.records(self.0.log.start()).enumerate() {
             let record = record?;
             match record.kind {
                 record::ACCEPTED => {
-                    let ready = record::read_accepted(&record.payload, chain_id)?;
+                    let (ready, accepted) = record::read_accepted(&record.payload, chain_id)?;
                     if let Some(earlier) = arrivals.insert(ready.hash(), at) {
                         stored.remove(&earlier);
                     }
-                    stored.insert(at, ready);
+                    stored.insert(at, (ready, accepted));
                 }
                 _ => {
                     for hash in record::read_gone(&record.payload) {
@@ -315,15 +318,15 @@ impl Pool {
     /// # Errors
     /// See [`Refusal`]; the pool is then unchanged.
     pub fn insert(&self, ready: ReadyTransaction, account_nonce: Nonce) -> Result<Inserted, Refusal<TransactionHash>> {
-        let record = record::accepted(&ready);
+        let now = self.now();
+        let record = record::accepted(&ready, now);
         let record_bytes = record.len() as u64;
         let ready = Arc::new(ready);
-        let now = self.now();
         let mut inner = self.0.inner.lock();
         let (outcome, evicted) = match record::sender(&ready.transaction) {
             Some(sender) => {
                 let account_nonce = number(account_nonce).unwrap_or(u64::MAX);
-                let waiting = inner.waiting(&ready, sender, record_bytes)?;
+                let waiting = inner.waiting(&ready, sender, record_bytes, now)?;
                 let admission = inner.mempool.admit(waiting, account_nonce, now)?;
                 (admission.outcome, admission.evicted)
             }
@@ -494,8 +497,10 @@ impl Pool {
         let _ = self.0.notices.send(notice);
     }
 
+    /// Time since the epoch, so that it goes on across restarts.
     fn now(&self) -> Duration {
-        self.0.opened.elapsed()
+        let (since_epoch, opened) = self.0.opened;
+        since_epoch + opened.elapsed()
     }
 }
 
@@ -566,6 +571,7 @@ impl Inner {
         ready: &Arc<ReadyTransaction>,
         sender: ContractAddress,
         record_bytes: u64,
+        accepted: Duration,
     ) -> Result<Waiting, Refusal<TransactionHash>> {
         let (tip, max_price) = offer(&ready.transaction);
         let nonce = number(ready.transaction.nonce()).ok_or_else(|| Refusal::NonceTooHigh {
@@ -586,6 +592,7 @@ impl Inner {
             record_bytes,
             bytes,
             arrival: self.arrivals,
+            accepted,
         };
         Ok(Waiting(Arc::new(facts)))
     }
@@ -599,9 +606,11 @@ impl Inner {
     fn live(&self) -> impl Iterator<Item = (u8, Bytes)> + Send + use<> {
         let mut waiting: Vec<Waiting> = self.mempool.iter().map(|(waiting, _)| waiting.clone()).collect();
         waiting.sort_unstable_by_key(|waiting| waiting.0.arrival);
-        let messages: Vec<Arc<ReadyTransaction>> = self.messages.all().collect();
-        let ready = waiting.into_iter().map(|waiting| Arc::clone(&waiting.0.ready));
-        messages.into_iter().chain(ready).map(|ready| (record::ACCEPTED, record::accepted(&ready).into()))
+        // Messages do not expire: their time is of no consequence.
+        let messages: Vec<_> = self.messages.all().map(|message| (message, Duration::ZERO)).collect();
+        let waiting = waiting.into_iter().map(|waiting| (Arc::clone(&waiting.0.ready), waiting.0.accepted));
+        let live = messages.into_iter().chain(waiting);
+        live.map(|(ready, accepted)| (record::ACCEPTED, record::accepted(&ready, accepted).into()))
     }
 }
 

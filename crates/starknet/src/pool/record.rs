@@ -1,6 +1,9 @@
 //! The pool's records in its log.
+//!
+//! Version 1 was without the time of admission; it can still be read.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use starknet_api::StarknetApiError;
 use starknet_api::core::{ChainId, ContractAddress};
@@ -21,13 +24,16 @@ pub(super) const ACCEPTED: u8 = 1;
 /// Kind of a record that names transactions which left the pool.
 pub(super) const GONE: u8 = 2;
 
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
+const VERSION_WITHOUT_TIME: u8 = 1;
 const HASH_BYTES: usize = 32;
 
-/// An accepted transaction with all that executing it takes.
-pub(super) fn accepted(ready: &ReadyTransaction) -> Vec<u8> {
+/// An accepted transaction with all that executing it takes, and when it was accepted: time since the epoch, kept in
+/// milliseconds.
+pub(super) fn accepted(ready: &ReadyTransaction, at: Duration) -> Vec<u8> {
     let mut writer = Writer::with_capacity(1024);
     writer.byte(VERSION);
+    writer.varint(at.as_millis());
     writer.felt(&ready.hash().0);
     writer.transaction(&as_signed(&ready.transaction));
     if let Executable::L1Handler(handler) = &ready.transaction {
@@ -39,13 +45,23 @@ pub(super) fn accepted(ready: &ReadyTransaction) -> Vec<u8> {
     writer.finish()
 }
 
-/// Reads what [`accepted`] wrote. The hash is computed anew, so that a pool of another chain is noticed.
-pub(super) fn read_accepted(bytes: &[u8], chain_id: &ChainId) -> Result<ReadyTransaction, DecodeError> {
+/// Reads what [`accepted`] wrote; the time is `None` in a record of before times were kept. The hash is computed anew, so
+/// that a pool of another chain is noticed.
+pub(super) fn read_accepted(
+    bytes: &[u8],
+    chain_id: &ChainId,
+) -> Result<(ReadyTransaction, Option<Duration>), DecodeError> {
     let mut reader = Reader::new(bytes);
-    match reader.byte()? {
-        VERSION => {}
+    let at = match reader.byte()? {
+        VERSION => {
+            let millis = u64::try_from(reader.varint()?);
+            Some(Duration::from_millis(
+                millis.map_err(|_| DecodeError::Range("the time of a transaction of the pool"))?,
+            ))
+        }
+        VERSION_WITHOUT_TIME => None,
         other => return Err(DecodeError::Version(other)),
-    }
+    };
     let hash = TransactionHash(reader.felt()?);
     let transaction = reader.transaction()?;
     let mut class = None;
@@ -70,7 +86,7 @@ pub(super) fn read_accepted(bytes: &[u8], chain_id: &ChainId) -> Result<ReadyTra
     if transaction.tx_hash() != hash {
         return Err(DecodeError::Range("the hash of a transaction of the pool"));
     }
-    Ok(ReadyTransaction { transaction, class })
+    Ok((ReadyTransaction { transaction, class }, at))
 }
 
 fn account<T: Into<AccountTransaction>>(created: Result<T, StarknetApiError>) -> Result<Executable, DecodeError> {

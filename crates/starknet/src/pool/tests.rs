@@ -97,7 +97,7 @@ impl Setup {
     fn on_disk(&self) -> Vec<TransactionHash> {
         // The log answers in order: when this tombstone of nobody is durable, so are those before it.
         self.pool().0.log.append(record::GONE, &[]).wait().expect("the disk has room");
-        self.pool().stored(&chain_id()).expect("it is sound").iter().map(ReadyTransaction::hash).collect()
+        self.pool().stored(&chain_id()).expect("it is sound").iter().map(|(ready, _)| ready.hash()).collect()
     }
 }
 
@@ -260,4 +260,30 @@ fn a_pool_of_another_chain_is_refused() {
     let other = ChainId::Other("SN_OTHER".to_owned());
     let error = pool.recover(&other, |_| Ok(false), |_| Ok(Nonce::default())).expect_err("the hashes differ");
     assert!(matches!(error, PoolError::Record(_)), "{error}");
+}
+
+#[test]
+fn waiting_is_counted_across_restarts() {
+    let ttl = Duration::from_secs(60);
+    let mut setup = Setup::new(Limits { ttl: Some(ttl), ..Limits::default() });
+    let now = setup.pool().now();
+    let (old, young, untimed) = (invoke(1, 0, 1), invoke(2, 0, 1), invoke(3, 0, 1));
+    let hashes = [&old, &young, &untimed].map(|ready| ready.hash());
+    let record = |ready: &ReadyTransaction, age: Duration| record::accepted(ready, now.saturating_sub(age));
+    for bytes in [record(&old, ttl * 2), record(&young, ttl / 2), without_time(&untimed)] {
+        setup.pool().0.log.append(record::ACCEPTED, &bytes).wait().expect("the disk has room");
+    }
+    setup.restart(&[], 0);
+    assert_eq!(setup.take(), [hashes[1], hashes[2]], "what has no time is as old as the pool");
+    assert!(setup.pool().rejection(hashes[0]).is_some(), "who asks for the other learns why");
+    assert_eq!(setup.on_disk(), [hashes[1], hashes[2]]);
+    // Compaction at the restart has kept the time.
+    let stored = setup.pool().stored(&chain_id()).expect("it is sound");
+    assert!(stored.iter().any(|(ready, at)| ready.hash() == hashes[1] && at.is_some_and(|at| at < now - ttl / 3)));
+}
+
+/// A record as it was before times were kept.
+fn without_time(ready: &ReadyTransaction) -> Vec<u8> {
+    let record = record::accepted(ready, Duration::ZERO);
+    [&[1], &record[2..]].concat()
 }
