@@ -17,26 +17,28 @@ use blockifier::transaction::account_transaction::{AccountTransaction as Flagged
 use mempool::Refusal as PoolRefusal;
 use starknet_api::StarknetApiError;
 use starknet_api::block::FeeType;
-use starknet_api::core::{ClassHash, ContractAddress, Nonce};
+use starknet_api::core::{ClassHash, CompiledClassHash, ContractAddress, Nonce};
 use starknet_api::data_availability::DataAvailabilityMode;
 use starknet_api::executable_transaction::{
-    AccountTransaction, DeclareTransaction, DeployAccountTransaction, InvokeTransaction, Transaction,
+    AccountTransaction, DeclareTransaction, DeployAccountTransaction, InvokeTransaction, L1HandlerTransaction,
+    Transaction,
 };
 use starknet_api::fee_token_defaults::STRK_FEE_CONTRACT_ADDRESS;
 use starknet_api::rpc_transaction::{
-    RpcDeclareTransaction, RpcDeployAccountTransaction, RpcInvokeTransaction, RpcTransaction,
+    RpcDeclareTransaction, RpcDeclareTransactionV3, RpcDeployAccountTransaction, RpcInvokeTransaction, RpcTransaction,
 };
+use starknet_api::state::SierraContractClass;
 use starknet_api::transaction::TransactionHash;
 use starknet_api::transaction::fields::{AllResourceBounds, Fee, Tip, ValidResourceBounds};
 use starknet_types_core::felt::Felt;
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 pub use self::refusal::Refused;
 use crate::chain::{Chain, ChainError};
 use crate::classes::{BYTECODE_FELTS_MAX, ClassError, DeclaredClass, SierraClass};
 use crate::compiler::{self, CompilerBounds};
 use crate::deep::deep_thread;
-use crate::pool::Pool;
+use crate::pool::{Inserted, Pool};
 use crate::source::ReadyTransaction;
 use crate::view::{At, StateView};
 
@@ -51,6 +53,11 @@ pub struct AdmissionLimits {
     pub class_bytes: usize,
     /// Felts of bytecode that a class may compile to.
     pub bytecode_felts: usize,
+    /// L2 gas that an invoke or a deployment may offer where fees are taken, in units of gas. A declaration may offer more:
+    /// its cost grows with the class.
+    pub l2_gas: u64,
+    /// Transactions that are read, hashed and checked without the VM at the same time; further ones wait.
+    pub checks: usize,
     /// Classes that compile at the same time; further ones wait.
     pub compilations: usize,
     /// What compiling one class may take, in a process of its own; `None` compiles in this process, without bounds.
@@ -67,6 +74,8 @@ impl Default for AdmissionLimits {
             signature_felts: 4_000,
             class_bytes: 4_089_446,
             bytecode_felts: BYTECODE_FELTS_MAX,
+            l2_gas: 1_210_000_000,
+            checks: threads * 2,
             compilations: threads,
             compiler: None,
             validations: threads,
@@ -82,6 +91,7 @@ struct Inner {
     chain: Chain,
     pool: Pool,
     limits: AdmissionLimits,
+    checks: Arc<Semaphore>,
     compilations: Arc<Semaphore>,
     validations: Arc<Semaphore>,
 }
@@ -102,8 +112,14 @@ impl Gateway {
     #[must_use]
     pub fn new(chain: Chain, pool: Pool, limits: AdmissionLimits) -> Self {
         let turns = |count: usize| Arc::new(Semaphore::new(count.clamp(1, Semaphore::MAX_PERMITS)));
-        let (compilations, validations) = (turns(limits.compilations), turns(limits.validations));
-        Self(Arc::new(Inner { chain, pool, limits, compilations, validations }))
+        Self(Arc::new(Inner {
+            chain,
+            pool,
+            limits,
+            checks: turns(limits.checks),
+            compilations: turns(limits.compilations),
+            validations: turns(limits.validations),
+        }))
     }
 
     /// Checks a transaction and puts it into the pool. When this returns its hash, it is durable.
@@ -111,8 +127,69 @@ impl Gateway {
     /// # Errors
     /// See [`Refused`]; the pool is then unchanged.
     pub async fn submit(&self, transaction: RpcTransaction) -> Result<Admitted, Refused> {
+        let Examined { state, sender, nonce, executable } =
+            self.checked(move |gateway| gateway.examine(transaction)).await?;
+        let (executable, verdict, class) = match executable {
+            Examination::Complete(executable, verdict) => (executable, verdict, None),
+            Examination::Declaration(transaction) => {
+                let (executable, class) = self.declaration(*transaction).await?;
+                (executable, None, Some(class))
+            }
+        };
+        let hash = executable.tx_hash();
+        if self.0.pool.status(hash).is_some() {
+            return Err(Refused::Duplicate);
+        }
+        match verdict {
+            Some(verdict) => verdict?,
+            None => self.validate(state, &executable).await?,
+        }
+        let admitted = Admitted {
+            hash,
+            class_hash: class.as_ref().map(|class| class.hash()),
+            contract_address: matches!(executable, AccountTransaction::DeployAccount(_)).then_some(sender),
+        };
+        self.insert(ReadyTransaction { transaction: Transaction::Account(executable), class }, sender, nonce).await?;
+        Ok(admitted)
+    }
+
+    /// Puts a message from L1 into the pool, without a look at what it does: L1 has checked it, and it pays nothing here. When
+    /// this returns its hash, it is durable.
+    ///
+    /// # Errors
+    /// See [`Refused`]; the pool is then unchanged.
+    pub async fn submit_message(&self, message: L1HandlerTransaction) -> Result<TransactionHash, Refused> {
+        let Inner { chain, pool, .. } = &*self.0;
+        let hash = message.tx_hash;
+        if chain.transaction(hash)?.is_some() {
+            return Err(Refused::Duplicate);
+        }
+        let ready = ReadyTransaction { transaction: Transaction::L1Handler(message), class: None };
+        let inserted = pool.insert(ready, Nonce::default()).map_err(from_pool)?;
+        stored(inserted).await?;
+        Ok(hash)
+    }
+
+    /// Does work that takes processor time where no other call waits for it, when it is its turn.
+    async fn checked<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Self) -> Result<T, Refused> + Send + 'static,
+    ) -> Result<T, Refused> {
+        let turn = turn(&self.0.checks).await?;
+        let gateway = self.clone();
+        let checked = tokio::task::spawn_blocking(move || {
+            let checked = work(&gateway);
+            drop(turn);
+            checked
+        });
+        checked.await.unwrap_or_else(|_| Err(Refused::Unexpected("the check ended without a result".to_owned())))
+    }
+
+    /// Everything that can be said before a class is compiled or the VM runs.
+    fn examine(&self, transaction: RpcTransaction) -> Result<Examined, Refused> {
         let Inner { chain, pool, limits, .. } = &*self.0;
-        check_form(&transaction, limits)?;
+        let (chain_id, fees) = (&chain.config().chain_id, chain.config().fees);
+        check_form(&transaction, limits, fees)?;
         let sender = transaction.calculate_sender_address().map_err(malformed)?;
         let state = open_state(chain)?;
         let account = Account::read(chain, pool, &state, sender, &transaction)?;
@@ -121,23 +198,26 @@ impl Gateway {
         {
             return Err(Refused::ClassNotFound);
         }
-        if chain.config().fees {
+        if fees {
             check_fee(&state, sender, &transaction)?;
         }
-        let (executable, class) = self.executable(&state, transaction).await?;
-        let hash = executable.tx_hash();
-        if pool.status(hash).is_some() {
-            return Err(Refused::Duplicate);
-        }
-        self.validate(state, &account, &executable).await?;
-        let admitted = Admitted {
-            hash,
-            class_hash: class.as_ref().map(|class| class.hash()),
-            contract_address: matches!(executable, AccountTransaction::DeployAccount(_)).then_some(sender),
+        let executable = match transaction {
+            RpcTransaction::Invoke(transaction) => {
+                let executable = InvokeTransaction::create(transaction.into(), chain_id).map_err(malformed)?;
+                self.complete(&state, &account, AccountTransaction::Invoke(executable))?
+            }
+            RpcTransaction::DeployAccount(transaction) => {
+                let executable = DeployAccountTransaction::create(transaction.into(), chain_id).map_err(malformed)?;
+                self.complete(&state, &account, AccountTransaction::DeployAccount(executable))?
+            }
+            RpcTransaction::Declare(RpcDeclareTransaction::V3(transaction)) => {
+                if state.class(transaction.contract_class.calculate_class_hash())?.is_some() {
+                    return Err(Refused::ClassAlreadyDeclared);
+                }
+                Examination::Declaration(Box::new(transaction))
+            }
         };
-        self.insert(ReadyTransaction { transaction: Transaction::Account(executable), class }, sender, account.nonce)
-            .await?;
-        Ok(admitted)
+        Ok(Examined { state, sender, nonce: account.nonce, executable })
     }
 
     async fn insert(&self, ready: ReadyTransaction, sender: ContractAddress, nonce: Nonce) -> Result<(), Refused> {
@@ -147,52 +227,27 @@ impl Gateway {
             // The account may have gone on since its nonce was read.
             pool.observe(sender, open_state(chain)?.nonce(sender)?);
         }
-        inserted
-            .durable()
-            .await
-            .map_err(|error| Refused::Unexpected(format!("the transaction was not stored: {error}")))
+        stored(inserted).await
     }
 
-    /// The transaction with its hash, and the class that it declares.
-    async fn executable(
+    /// The declaration with its hash, and the class that it declares, compiled.
+    async fn declaration(
         &self,
-        state: &StateView,
-        transaction: RpcTransaction,
-    ) -> Result<(AccountTransaction, Option<Arc<DeclaredClass>>), Refused> {
-        let chain_id = &self.0.chain.config().chain_id;
-        Ok(match transaction {
-            RpcTransaction::Invoke(transaction) => {
-                let executable = InvokeTransaction::create(transaction.into(), chain_id).map_err(malformed)?;
-                (AccountTransaction::Invoke(executable), None)
-            }
-            RpcTransaction::DeployAccount(transaction) => {
-                let executable = DeployAccountTransaction::create(transaction.into(), chain_id).map_err(malformed)?;
-                (AccountTransaction::DeployAccount(executable), None)
-            }
-            RpcTransaction::Declare(RpcDeclareTransaction::V3(transaction)) => {
-                let class = self.compile(state, &transaction).await?;
-                let executable = DeclareTransaction::create(
-                    RpcDeclareTransaction::V3(transaction).into(),
-                    class.class_info(),
-                    chain_id,
-                );
-                let class = Arc::new(DeclaredClass::Sierra(class));
-                (AccountTransaction::Declare(executable.map_err(malformed)?), Some(class))
-            }
+        transaction: RpcDeclareTransactionV3,
+    ) -> Result<(AccountTransaction, Arc<DeclaredClass>), Refused> {
+        let class = self.compile(transaction.contract_class.clone(), transaction.compiled_class_hash).await?;
+        self.checked(move |gateway| {
+            let chain_id = &gateway.0.chain.config().chain_id;
+            let transaction = RpcDeclareTransaction::V3(transaction).into();
+            let executable =
+                DeclareTransaction::create(transaction, class.class_info(), chain_id).map_err(malformed)?;
+            Ok((AccountTransaction::Declare(executable), Arc::new(DeclaredClass::Sierra(class))))
         })
+        .await
     }
 
-    async fn compile(
-        &self,
-        state: &StateView,
-        transaction: &starknet_api::rpc_transaction::RpcDeclareTransactionV3,
-    ) -> Result<SierraClass, Refused> {
-        let sierra = transaction.contract_class.clone();
-        if state.class(sierra.calculate_class_hash())?.is_some() {
-            return Err(Refused::ClassAlreadyDeclared);
-        }
-        let turn = Arc::clone(&self.0.compilations).acquire_owned().await;
-        let turn = turn.map_err(|error| Refused::Unexpected(error.to_string()))?;
+    async fn compile(&self, sierra: SierraContractClass, wanted: CompiledClassHash) -> Result<SierraClass, Refused> {
+        let turn = turn(&self.0.compilations).await?;
         let bytecode_felts = self.0.limits.bytecode_felts;
         let compiled = match self.0.limits.compiler {
             Some(bounds) => {
@@ -213,32 +268,33 @@ impl Gateway {
             ClassError::Parse(reason) => Refused::UnsupportedClassVersion(reason),
             ClassError::Compile(reason) => Refused::CompilationFailed(reason),
         })?;
-        if compiled.compiled_hash_v2 != transaction.compiled_class_hash {
-            return Err(Refused::CompiledClassHashMismatch {
-                computed: compiled.compiled_hash_v2,
-                given: transaction.compiled_class_hash,
-            });
+        if compiled.compiled_hash_v2 != wanted {
+            return Err(Refused::CompiledClassHashMismatch { computed: compiled.compiled_hash_v2, given: wanted });
         }
         Ok(compiled)
     }
 
-    /// Whether the sender's account wants this transaction.
-    async fn validate(
+    fn complete(
         &self,
-        state: StateView,
+        state: &StateView,
         account: &Account,
-        executable: &AccountTransaction,
-    ) -> Result<(), Refused> {
+        executable: AccountTransaction,
+    ) -> Result<Examination, Refused> {
+        let Inner { chain, pool, .. } = &*self.0;
+        if pool.status(executable.tx_hash()).is_some() {
+            return Err(Refused::Duplicate);
+        }
         let verdict = match (account.class_hash, &account.deployment) {
-            (Some(class_hash), _) => native::verify(&state, class_hash, executable, self.0.chain.config().fees)?,
-            (None, Some(deployment)) => Some(verdict_undeployed(deployment, executable)),
+            (Some(class_hash), _) => native::verify(state, class_hash, &executable, chain.config().fees)?,
+            (None, Some(deployment)) => Some(verdict_undeployed(deployment, &executable)),
             (None, None) => None,
         };
-        if let Some(verdict) = verdict {
-            return verdict;
-        }
-        let turn = Arc::clone(&self.0.validations).acquire_owned().await;
-        let turn = turn.map_err(|error| Refused::Unexpected(error.to_string()))?;
+        Ok(Examination::Complete(executable, verdict))
+    }
+
+    /// Whether the sender's account wants this transaction, as the VM says.
+    async fn validate(&self, state: StateView, executable: &AccountTransaction) -> Result<(), Refused> {
+        let turn = turn(&self.0.validations).await?;
         let flags = ExecutionFlags {
             only_query: false,
             charge_fee: self.0.chain.config().fees,
@@ -257,6 +313,32 @@ impl Gateway {
         let validated = validated.await;
         validated.unwrap_or_else(|| Err(Refused::Unexpected("the validation ended without a result".to_owned())))
     }
+}
+
+/// A transaction in good form from a sender who can pay for it.
+struct Examined {
+    state: StateView,
+    sender: ContractAddress,
+    /// What the account's next nonce is.
+    nonce: Nonce,
+    executable: Examination,
+}
+
+enum Examination {
+    /// With its hash, and what the native check of the signature says, if there is one for the account's class.
+    Complete(AccountTransaction, Option<Result<(), Refused>>),
+    /// Its class is new and has to be compiled.
+    Declaration(Box<RpcDeclareTransactionV3>),
+}
+
+async fn turn(turns: &Arc<Semaphore>) -> Result<OwnedSemaphorePermit, Refused> {
+    let turn = Arc::clone(turns).acquire_owned().await;
+    turn.map_err(|error| Refused::Unexpected(error.to_string()))
+}
+
+async fn stored(inserted: Inserted) -> Result<(), Refused> {
+    let durable = inserted.durable().await;
+    durable.map_err(|error| Refused::Unexpected(format!("the transaction was not stored: {error}")))
 }
 
 /// What the chain, the open block included, knows of the sender.
@@ -334,7 +416,7 @@ fn open_state(chain: &Chain) -> Result<StateView, Refused> {
 }
 
 /// What can be said of a transaction without looking at the chain.
-fn check_form(transaction: &RpcTransaction, limits: &AdmissionLimits) -> Result<(), Refused> {
+fn check_form(transaction: &RpcTransaction, limits: &AdmissionLimits, fees: bool) -> Result<(), Refused> {
     let refuse = |what: String| Err(Refused::ValidationFailure(what));
     let signature = transaction.signature().0.len();
     if signature > limits.signature_felts {
@@ -362,6 +444,10 @@ fn check_form(transaction: &RpcTransaction, limits: &AdmissionLimits) -> Result<
     if calldata > limits.calldata_felts {
         return refuse(format!("the calldata has {calldata} felts, at most {} are taken", limits.calldata_felts));
     }
+    let l2_gas = transaction.resource_bounds().l2_gas.max_amount.0;
+    if fees && l2_gas > limits.l2_gas && !matches!(transaction, RpcTransaction::Declare(_)) {
+        return refuse(format!("l2_gas.max_amount is {l2_gas:#x}, at most {:#x} is taken", limits.l2_gas));
+    }
     if paymaster > 0 || deployment > 0 {
         return refuse("paymaster_data and account_deployment_data must be empty: neither is in use".to_owned());
     }
@@ -375,6 +461,16 @@ fn check_class(class: &starknet_api::state::SierraContractClass, limits: &Admiss
             "contract_class_version is {:?}, not {CONTRACT_CLASS_VERSION:?}",
             class.contract_class_version
         )));
+    }
+    let points = &class.entry_points_by_type;
+    for (kind, points) in
+        [("CONSTRUCTOR", &points.constructor), ("EXTERNAL", &points.external), ("L1_HANDLER", &points.l1handler)]
+    {
+        if !points.is_sorted_by(|one, next| one.selector < next.selector) {
+            return Err(Refused::ValidationFailure(format!(
+                "the class's entry points of kind {kind} are not in rising order of their selectors, each once"
+            )));
+        }
     }
     let bytes = json_bytes(class);
     if bytes > limits.class_bytes {

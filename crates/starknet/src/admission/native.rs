@@ -3,6 +3,10 @@
 //! The check is sufficient for what admission is for, to keep out what cannot pay: who signs with the account's key is
 //! charged. What `__validate__` would look at besides (the caller, the version) cannot be otherwise here. The block runs
 //! it again in any case.
+//!
+//! Declarations and deployments stay with the VM, although their signature is the same arithmetic: `blockifier` validates
+//! them by executing them whole, so its verdict also says that their gas suffices. One that fails in the block is thrown out
+//! and pays nothing, unlike an invoke, which pays when it reverts; a signature alone would let them be had for free.
 
 use std::sync::LazyLock;
 

@@ -157,3 +157,42 @@ async fn a_deployment_and_what_follows_it_are_sent_together() {
         assert_eq!(receipt["execution_status"], "SUCCEEDED", "{receipt}");
     }
 }
+
+/// The public network's bounds on what is offered and declared.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_gateways_bounds_hold() {
+    let world = World::new();
+    let account = world.account(0);
+    let most = 1_210_000_000;
+    let cheap = |l2_gas: u64| Terms { l2_gas, l2_price: 1_000_000_000, ..Terms::nonce(0) };
+    let why = world.refuse(&account.transfer(cheap(most + 1), account.address, 1), "VALIDATION_FAILURE").await;
+    assert!(why.as_str().is_some_and(|why| why.contains("l2_gas.max_amount")), "{why}");
+    world.send(&account.transfer(cheap(most), account.address, 1)).await;
+
+    // A proof that is empty is none.
+    let mut unproved = account.transfer(Terms::nonce(1), account.address, 1);
+    unproved["proof"] = json!("");
+    unproved["proof_facts"] = json!([]);
+    world.send(&unproved).await;
+    let mut proved = account.transfer(Terms::nonce(2), account.address, 1);
+    proved["proof"] = json!("AAAA");
+    world.refuse(&proved, "INVALID_PROOF").await;
+
+    let Some(class) = crate::methods::Class::load("hello_starknet__hello_starknet") else { return };
+    let declarer = world.account(1);
+    for change in [0, 1] {
+        let mut unsorted = class.json.clone();
+        let points = unsorted["entry_points_by_type"]["EXTERNAL"].as_array_mut().expect("a list");
+        if change == 0 {
+            points.reverse();
+        } else {
+            points.push(points.last().cloned().expect("it has some"));
+        }
+        let why = world
+            .refuse(&declarer.declare(Terms::nonce(0), &unsorted, class.compiled_hash), "VALIDATION_FAILURE")
+            .await;
+        assert!(why.as_str().is_some_and(|why| why.contains("EXTERNAL")), "{why}");
+    }
+    // A declaration may offer more: its cost grows with the class.
+    world.send(&declarer.declare(cheap(most + 1), &class.json, class.compiled_hash)).await;
+}
