@@ -1,27 +1,25 @@
-//! Methods that execute without changing the chain: call, estimate, simulate, trace.
+//! Methods that execute without changing the chain: call, estimate, simulate.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use blockifier::execution::stack_trace::ErrorStack;
-use blockifier::state::cached_state::StateMaps;
 use blockifier::transaction::objects::RevertError;
 use blockifier::transaction::transaction_execution::Transaction as Executable;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
-use starknet_api::block::{BlockInfo, BlockNumber, FeeType};
+use starknet_api::block::{BlockInfo, FeeType};
 use starknet_api::core::{EntryPointSelector, Nonce};
 use starknet_api::executable_transaction::L1HandlerTransaction as ExecutableL1Handler;
 use starknet_api::rpc_transaction::RpcTransaction;
 use starknet_api::transaction::fields::{Calldata, Fee};
-use starknet_api::transaction::{L1HandlerTransaction, TransactionHash, TransactionVersion};
+use starknet_api::transaction::{L1HandlerTransaction, TransactionVersion};
 use starknet_types_core::felt::Felt;
 
-use super::block_id::BlockId;
 use super::error::{
-    BLOCK_NOT_FOUND, CONTRACT_ERROR, CONTRACT_NOT_FOUND, ENTRYPOINT_NOT_FOUND, NO_TRACE_AVAILABLE, RpcError,
-    TRANSACTION_EXECUTION_ERROR, TXN_HASH_NOT_FOUND, UNSUPPORTED_TX_VERSION,
+    CONTRACT_ERROR, CONTRACT_NOT_FOUND, ENTRYPOINT_NOT_FOUND, RpcError, TRANSACTION_EXECUTION_ERROR,
+    UNSUPPORTED_TX_VERSION,
 };
 use super::failure::execution_error;
 use super::hex::{EthAddress, Felts, Hex, Key};
@@ -29,10 +27,9 @@ use super::params::{Params, read};
 use super::trace::{InitialReadsJson, TraceJson, TraceKind};
 use super::transaction::{Submitted, submitted};
 use super::{Answer, StarknetRpc, answer, from_chain};
-use crate::block::{Block, ExecutedTransaction, Header};
-use crate::chain::{Chain, Located};
-use crate::execution::{self, Call, CallFailure, Executed, Execution, ExecutionFailure, Parts};
-use crate::view::{At, StateView};
+use crate::chain::Chain;
+use crate::execution::{self, Call, CallFailure, Executed, Execution, Parts};
+use crate::view::StateView;
 
 /// A call (schema `FUNCTION_CALL`).
 #[derive(Deserialize)]
@@ -268,130 +265,6 @@ pub(super) async fn simulate_transactions(rpc: &StarknetRpc, params: Params<'_>)
     .await
 }
 
-fn trace<'a>(chain: &'a Chain, kind: TraceKind, executed: &'a Executed) -> TraceJson<'a> {
+pub(super) fn trace<'a>(chain: &'a Chain, kind: TraceKind, executed: &'a Executed) -> TraceJson<'a> {
     TraceJson { kind, execution: &executed.info, state_diff: &executed.diff, constants: chain.constants() }
-}
-
-pub(super) async fn trace_transaction(rpc: &StarknetRpc, params: Params<'_>) -> Answer {
-    let hash = TransactionHash(params.required::<Hex>(0)?.0);
-    let Some(located) = rpc.chain().transaction(hash).map_err(from_chain)? else {
-        return Err(match rpc.pool().status(hash) {
-            Some(_) => NO_TRACE_AVAILABLE.with(json!({ "status": "RECEIVED" })),
-            None if rpc.pool().rejection(hash).is_some() => NO_TRACE_AVAILABLE.with(json!({ "status": "REJECTED" })),
-            None => TXN_HASH_NOT_FOUND.into(),
-        });
-    };
-    rpc.dry_run(move |chain| {
-        let index = usize::try_from(located.index).unwrap_or(usize::MAX);
-        let execution = match &located.header {
-            Some(header) => {
-                let block = sealed(chain, header)?;
-                again(chain, &block, index.saturating_add(1))?
-            }
-            None => in_open_block(chain, &located, index)?,
-        };
-        match execution.executed.last() {
-            Some(executed) => answer(&trace(chain, TraceKind::from(&located.transaction.transaction), executed)),
-            None => Err(RpcError::internal("a transaction was executed again without a result")),
-        }
-    })
-    .await
-}
-
-fn sealed(chain: &Chain, header: &Header) -> Result<Block, RpcError> {
-    let block = chain.block(At::Number(header.number)).map_err(from_chain)?;
-    block.ok_or_else(|| RpcError::internal(format!("block {} is missing", header.number)))
-}
-
-/// Executes the first `count` transactions of a sealed block again, on the state that they were executed on.
-fn again(chain: &Chain, block: &Block, count: usize) -> Result<Execution, RpcError> {
-    let number = block.header.number;
-    let transactions = &block.transactions[..count.min(block.transactions.len())];
-    let Some(parent) = number.0.checked_sub(1).map(BlockNumber) else {
-        if transactions.is_empty() {
-            return Ok(Execution { executed: Vec::new(), reads: StateMaps::default() });
-        }
-        return Err(RpcError::internal("block 0 was made, not executed: its transactions have no trace"));
-    };
-    let state = chain.state(At::Number(parent)).map_err(from_chain)?;
-    let state = state.ok_or_else(|| RpcError::internal(format!("the state of block {parent} is missing")))?;
-    // Classes that the block itself declares are not in the state before it.
-    let after = chain.state(At::Number(number)).map_err(from_chain)?;
-    let after = after.ok_or_else(|| RpcError::internal(format!("the state of block {number} is missing")))?;
-    let executables = executables(chain, &after, transactions.iter())?;
-    let old_hash = crate::builder::old_block_hash(chain, number).map_err(from_chain)?;
-    let context = chain.context(block.header.block_info());
-    executed_again(execution::execute(state, &context, old_hash, &executables).map_err(from_chain)?)
-}
-
-/// Executes one transaction of the open block again, on the state that the ones before it left.
-fn in_open_block(chain: &Chain, located: &Located, index: usize) -> Result<Execution, RpcError> {
-    let open = chain.pre_confirmed();
-    if open.block_info().block_number != located.block {
-        // It was sealed since the transaction was looked up.
-        let block = chain.block(At::Number(located.block)).map_err(from_chain)?;
-        let block = block.ok_or(RpcError::from(TXN_HASH_NOT_FOUND))?;
-        return again(chain, &block, index.saturating_add(1));
-    }
-    let state = chain.state_before(&open, index);
-    let executables = executables(chain, &chain.state_in(open), std::iter::once(&located.transaction))?;
-    let context = state.context();
-    executed_again(execution::execute(state, &context, None, &executables).map_err(from_chain)?)
-}
-
-fn executables<'a>(
-    chain: &Chain,
-    with_classes: &StateView,
-    transactions: impl Iterator<Item = &'a Arc<ExecutedTransaction>>,
-) -> Result<Vec<Executable>, RpcError> {
-    transactions
-        .map(|executed| {
-            let executable = executed.to_executable(chain, with_classes).map_err(from_chain)?;
-            Ok(crate::builder::executable(&executable, chain.config().fees))
-        })
-        .collect()
-}
-
-fn executed_again(execution: Result<Execution, ExecutionFailure>) -> Result<Execution, RpcError> {
-    execution.map_err(|failure| {
-        RpcError::internal(format!("transaction {} was executed and now fails: {}", failure.index, failure.stack))
-    })
-}
-
-pub(super) async fn trace_block_transactions(rpc: &StarknetRpc, params: Params<'_>) -> Answer {
-    #[derive(Deserialize, PartialEq, Eq)]
-    #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
-    enum Flag {
-        ReturnInitialReads,
-    }
-    #[derive(Serialize)]
-    struct Traced<'a> {
-        transaction_hash: Hex,
-        trace_root: TraceJson<'a>,
-    }
-    #[derive(Serialize)]
-    struct WithReads<'a> {
-        traces: Vec<Traced<'a>>,
-        initial_reads: InitialReadsJson<'a>,
-    }
-    let id: BlockId = params.required(0)?;
-    let flags: Vec<Flag> = params.optional(1)?.unwrap_or_default();
-    if id == BlockId::PreConfirmed {
-        return Err(RpcError::invalid_params("block_id: the open block (pre_confirmed) is not traced as a whole"));
-    }
-    let Some(block) = rpc.sealed(id)? else { return Err(BLOCK_NOT_FOUND.into()) };
-    rpc.dry_run(move |chain| {
-        let execution = again(chain, &block, block.transactions.len())?;
-        let traces = execution.executed.iter().zip(block.transactions.iter()).map(|(executed, original)| Traced {
-            transaction_hash: Hex(original.hash.0),
-            trace_root: trace(chain, TraceKind::from(&original.transaction), executed),
-        });
-        let traces: Vec<Traced<'_>> = traces.collect();
-        if flags.contains(&Flag::ReturnInitialReads) {
-            answer(&WithReads { traces, initial_reads: InitialReadsJson(&execution.reads) })
-        } else {
-            answer(&traces)
-        }
-    })
-    .await
 }

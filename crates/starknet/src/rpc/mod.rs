@@ -9,8 +9,10 @@
 //! | file | methods |
 //! |---|---|
 //! | `read` | everything that only looks at the chain |
-//! | `execute` | call, estimate, simulate, trace |
+//! | `execute` | call, estimate, simulate |
+//! | `traced` | traces of what the chain executed |
 //! | `write` | the three submissions |
+//! | `postman` | a message from L1, on development networks |
 //! | `subscriptions` | what goes on telling over a WebSocket |
 //! | `openrpc` | the document that describes it all |
 
@@ -24,12 +26,14 @@ mod failure;
 mod hex;
 mod openrpc;
 mod params;
+mod postman;
 mod proof;
 mod read;
 mod receipt;
 mod state_update;
 mod subscriptions;
 mod trace;
+mod traced;
 mod transaction;
 mod write;
 
@@ -42,6 +46,7 @@ use tokio::sync::Semaphore;
 pub use self::error::RpcError;
 use self::params::Params;
 pub use self::subscriptions::{Sink, SinkClosed};
+use self::traced::TraceCache;
 use crate::admission::{AdmissionLimits, Gateway};
 use crate::chain::{Chain, ChainError};
 use crate::deep::deep_thread;
@@ -49,6 +54,18 @@ use crate::pool::Pool;
 
 /// Version of the specification that is served.
 pub const SPEC_VERSION: &str = "0.10.2";
+
+/// The method of development networks, with its parameters in order.
+const SEND_MESSAGE_TO_L2: &str = "devnet_postmanSendMessageToL2";
+const MESSAGE_TO_L2: &[&str] = &[
+    "l2_contract_address",
+    "entry_point_selector",
+    "l1_contract_address",
+    "payload",
+    "paid_fee_on_l1",
+    "nonce",
+    "l1_transaction_hash",
+];
 
 /// Bounds on what one request may ask for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,6 +82,8 @@ pub struct Limits {
     pub simulated_transactions: usize,
     /// Calls, estimates, simulations and traces that execute at the same time; further ones wait.
     pub executions: usize,
+    /// Bytes of traces of sealed blocks that are kept, so that a block is not executed again for each of them.
+    pub trace_bytes: usize,
     /// What one submitted transaction may bring along.
     pub admission: AdmissionLimits,
     /// How many blocks before the head a subscription may start; more is error 68. The specification's number is 1024.
@@ -80,6 +99,7 @@ impl Default for Limits {
             proof_keys: 100,
             simulated_transactions: 100,
             executions: std::thread::available_parallelism().map_or(2, usize::from),
+            trace_bytes: 32 << 20,
             admission: AdmissionLimits::default(),
             blocks_back: 1024,
         }
@@ -96,6 +116,7 @@ struct Inner {
     gateway: Gateway,
     limits: Limits,
     executions: Arc<Semaphore>,
+    traces: TraceCache,
 }
 
 /// What a method comes back with.
@@ -107,10 +128,18 @@ impl StarknetRpc {
     pub fn new(chain: Chain, pool: Pool, limits: Limits) -> Self {
         let executions = Arc::new(Semaphore::new(limits.executions.clamp(1, Semaphore::MAX_PERMITS)));
         let gateway = Gateway::new(chain.clone(), pool.clone(), limits.admission);
-        Self(Arc::new(Inner { chain, pool, gateway, limits, executions }))
+        let traces = TraceCache::new(limits.trace_bytes);
+        Self(Arc::new(Inner { chain, pool, gateway, limits, executions, traces }))
     }
 
-    /// Names of the methods that [`call`](Self::call) answers.
+    /// Names of methods beyond the specification that [`call`](Self::call) answers on this chain: none but on development
+    /// networks.
+    #[must_use]
+    pub fn extra_methods(&self) -> &'static [&'static str] {
+        if postman::is_offered(self) { &[SEND_MESSAGE_TO_L2] } else { &[] }
+    }
+
+    /// Names of the specification's methods that [`call`](Self::call) answers.
     #[must_use]
     pub fn methods() -> &'static [&'static str] {
         method_names()
@@ -128,6 +157,9 @@ impl StarknetRpc {
     /// The specification's errors for the method, `-32601` for an unknown one, `-32602` for wrong parameters,
     /// `-32603` when the node itself fails.
     pub async fn call(&self, method: &str, params: Option<&RawValue>) -> Answer {
+        if method == SEND_MESSAGE_TO_L2 && postman::is_offered(self) {
+            return postman::send_message_to_l2(self, Params::sort(MESSAGE_TO_L2, params)?).await;
+        }
         dispatch(self, method, params).await
     }
 
@@ -156,7 +188,10 @@ impl StarknetRpc {
     }
 
     /// Executes without changing the chain, when it is the call's turn.
-    async fn dry_run(&self, work: impl FnOnce(&Chain) -> Answer + Send + 'static) -> Answer {
+    async fn dry_run<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Chain) -> Result<T, RpcError> + Send + 'static,
+    ) -> Result<T, RpcError> {
         // Kept until the work ends, also when the caller has gone before that.
         let turn = Arc::clone(&self.0.executions).acquire_owned().await.map_err(RpcError::internal)?;
         let chain = self.chain().clone();
@@ -167,6 +202,10 @@ impl StarknetRpc {
         };
         let answer = deep_thread("dry-run", work).await;
         answer.unwrap_or_else(|| Err(RpcError::internal("the execution ended without a result")))
+    }
+
+    fn traces(&self) -> &TraceCache {
+        &self.0.traces
     }
 
     fn limits(&self) -> &Limits {
@@ -230,8 +269,8 @@ methods! {
     "starknet_estimateFee" (request, simulation_flags, block_id) => execute::estimate_fee;
     "starknet_estimateMessageFee" (message, block_id) => execute::estimate_message_fee;
     "starknet_simulateTransactions" (block_id, transactions, simulation_flags) => execute::simulate_transactions;
-    "starknet_traceTransaction" (transaction_hash) => execute::trace_transaction;
-    "starknet_traceBlockTransactions" (block_id, trace_flags) => execute::trace_block_transactions;
+    "starknet_traceTransaction" (transaction_hash) => traced::trace_transaction;
+    "starknet_traceBlockTransactions" (block_id, trace_flags) => traced::trace_block_transactions;
 }
 
 /// Names of the subscriptions.

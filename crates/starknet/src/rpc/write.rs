@@ -58,12 +58,12 @@ async fn submit(rpc: &StarknetRpc, params: &Params<'_>, name: &str, kind: Kind) 
     let transaction: RpcTransaction = submitted.transaction;
     match rpc.gateway().submit(transaction).await {
         Ok(admitted) => answer(&AdmittedJson::from(admitted)),
-        Err(refused) => Err(error(refused)),
+        Err(refused) => Err(refusal(refused)),
     }
 }
 
 /// The specification's error for a refusal. Where it asks for data, that is a text; elsewhere a text does no harm.
-fn error(refused: Refused) -> RpcError {
+pub(super) fn refusal(refused: Refused) -> RpcError {
     let why = refused.to_string();
     match refused {
         Refused::ClassAlreadyDeclared => CLASS_ALREADY_DECLARED.into(),

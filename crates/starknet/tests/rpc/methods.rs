@@ -388,6 +388,30 @@ async fn traces(scene: &Scene) {
     }
 }
 
+/// Nothing was executed in block 0; a burst of requests for traces of one block gets the same answers.
+#[tokio::test(flavor = "multi_thread")]
+async fn traces_of_the_first_block_and_in_a_burst() {
+    let world = World::new();
+    let zero = json!({"block_id": {"block_number": 0}});
+    assert_eq!(world.ok("starknet_traceBlockTransactions", zero.clone()).await, json!([]));
+    let flagged = json!({"block_id": {"block_number": 0}, "trace_flags": ["RETURN_INITIAL_READS"]});
+    assert_eq!(world.ok("starknet_traceBlockTransactions", flagged).await["traces"], json!([]));
+
+    let account = world.account(0);
+    let transfers: Vec<Value> =
+        (0..3).map(|nonce| account.transfer(Terms::nonce(nonce), Felt::from(8), 1 + u128::from(nonce))).collect();
+    let hashes = world.block_of(&transfers).await;
+    let params = json!({"block_id": {"block_number": 1}});
+    let asked = (0..8).map(|_| world.ok("starknet_traceBlockTransactions", params.clone()));
+    let traces = futures::future::join_all(asked).await;
+    assert!(traces.iter().all(|one| *one == traces[0]));
+    for (hash, traced) in hashes.iter().zip(traces[0].as_array().expect("a list")) {
+        assert_eq!(*hash, traced["transaction_hash"]);
+        let trace = world.ok("starknet_traceTransaction", json!({"transaction_hash": hash})).await;
+        assert_eq!(trace, traced["trace_root"]);
+    }
+}
+
 /// Events in a trace, over all of its calls.
 fn events_of(trace: &Value) -> usize {
     match trace {
@@ -419,6 +443,57 @@ async fn messages(scene: &Scene) {
         let fee = world.ok("starknet_estimateMessageFee", json!({"message": message, "block_id": id})).await;
         assert!(number(&fee["overall_fee"]) > 0);
     }
+    sent_without_an_l1(world, listener).await;
+}
+
+/// Development networks take messages from L1 from anyone.
+async fn sent_without_an_l1(world: &World, listener: Felt) {
+    let message = |to: &str| {
+        json!({
+            "l2_contract_address": to,
+            "entry_point_selector": hex(selector("l1_handle")),
+            "l1_contract_address": "0x00000000000000000000000000000000000000aa",
+            "payload": ["0x2"],
+            "paid_fee_on_l1": "0x123456abcdef",
+            "nonce": "0x0",
+        })
+    };
+    let build = world.open().await;
+    let sent = send_to_l2(world, &message(&hex(listener))).await.expect("it is accepted");
+    let hash = sent["transaction_hash"].clone();
+    world.executed(std::slice::from_ref(&hash)).await;
+    world.seal(build).await;
+    let receipt = world.ok("starknet_getTransactionReceipt", json!({"transaction_hash": hash})).await;
+    assert_eq!(receipt["type"], "L1_HANDLER");
+    assert_eq!(receipt["execution_status"], "SUCCEEDED", "{receipt}");
+    let trace = world.ok("starknet_traceTransaction", json!({"transaction_hash": hash})).await;
+    assert_eq!(trace["type"], "L1_HANDLER");
+    let transaction = world.ok("starknet_getTransactionByHash", json!({"transaction_hash": hash})).await;
+    assert_eq!(transaction["calldata"], json!(["0xaa", "0x2"]));
+
+    assert_eq!(send_to_l2(world, &message("0x1234567")).await, Err(20), "no such contract");
+    assert_eq!(send_to_l2(world, &message(&hex(listener))).await, Err(59), "the same message again");
+    assert_eq!(send_to_l2(world, &json!({"l2_contract_address": hex(listener)})).await, Err(-32602));
+}
+
+async fn send_to_l2(world: &World, message: &Value) -> Result<Value, i64> {
+    let raw = serde_json::value::RawValue::from_string(message.to_string()).expect("JSON");
+    match world.rpc.call("devnet_postmanSendMessageToL2", Some(&raw)).await {
+        Ok(answer) => Ok(serde_json::from_str(answer.get()).expect("JSON")),
+        Err(error) => Err(error.code.into()),
+    }
+}
+
+/// A chain with a genesis of its own is nobody's playground.
+#[tokio::test(flavor = "multi_thread")]
+async fn only_development_networks_take_messages_from_anyone() {
+    let file = concat!(env!("CARGO_MANIFEST_DIR"), "/../../genesis/genesis_prefund_accounts.json");
+    let genesis = starknet::config::GenesisSource::File(file.into());
+    let config = starknet::config::ChainConfig { genesis, ..crate::world::config() };
+    let world = World::with(config, Default::default(), Default::default());
+    assert!(world.rpc.extra_methods().is_empty());
+    assert_eq!(send_to_l2(&world, &json!({})).await, Err(-32601));
+    assert_eq!(World::new().rpc.extra_methods(), ["devnet_postmanSendMessageToL2"]);
 }
 
 async fn subscriptions(world: &World) {
