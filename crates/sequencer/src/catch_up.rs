@@ -60,6 +60,15 @@ impl CatchUp {
         self.target = self.target(head);
     }
 
+    /// The chain was taken back to `head`: all is forgotten but what sits right on it.
+    pub(crate) fn taken_back(&mut self, head: BlockRef) {
+        let next = self.take_next(head).filter(|decided| decided.block().extends(&head));
+        *self = Self::default();
+        if let Some(next) = next {
+            self.park(head, next);
+        }
+    }
+
     /// Does this answer the range asked for?
     pub(crate) fn awaits(&self, from: BlockNumber, to: BlockNumber) -> bool {
         self.fetch.is_some_and(|fetch| (fetch.from, fetch.to) == (from, to))

@@ -25,6 +25,9 @@ pub enum AgreementConfig {
     Solo,
     /// The same, but blocks are built when one is asked for, not when a slot comes: for each [`crate::Event::Demand`] one. Slots are
     /// then mere numbers, and the timetable says nothing but how old a chain may look.
+    ///
+    /// Whoever demands blocks owns the chain, and may take it back or lead it elsewhere in the backend: where the backend says that it
+    /// stands is where the chain goes on, and what it no longer has is not fetched. So the backend must not lose what is durable.
     OnDemand,
     /// Of a highly available set the conductor elects one, whose payloads are decided once the conductor holds them.
     Conductor,

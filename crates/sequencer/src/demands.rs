@@ -45,7 +45,7 @@ impl Demands {
         }
     }
 
-    /// The backend's head is this block.
+    /// The backend's head is this block, or no lower one is still to become it.
     pub(crate) fn stands_at(&mut self, head: BlockNumber) {
         if self.answer.take_if(|answer| *answer <= head).is_some() {
             self.served += 1;

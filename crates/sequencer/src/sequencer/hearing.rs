@@ -187,7 +187,7 @@ impl Sequencer {
     fn heads_told(&mut self, heads: Heads, effects: &mut Effects) {
         self.asking = None;
         let (ours, theirs) = (self.head(), heads.unsafe_head());
-        if theirs.number == ours.number && theirs.hash != ours.hash {
+        if self.demands.is_none() && theirs.number == ours.number && theirs.hash != ours.hash {
             return self.halt(HaltReason::Fork { ours, theirs }, effects);
         }
         if self.publication.deciding.as_ref().is_some_and(|decided| decided.block() == theirs) {
@@ -202,6 +202,16 @@ impl Sequencer {
             self.catch_up.park(theirs, decided);
         }
         self.catch_up.advanced(theirs);
+        self.follow_owner(theirs);
+    }
+
+    /// Where blocks are built on demand, the chain is its owner's, who may take it back: the backend has all that is decided, so
+    /// what it no longer has is meant to be gone, and is not fetched again. Only a block that sits right on its head is on its way.
+    fn follow_owner(&mut self, head: BlockRef) {
+        let Some(demands) = &mut self.demands else { return };
+        self.catch_up.taken_back(head);
+        let coming = self.catch_up.target(head).map(|block| block.number);
+        demands.stands_at(coming.map_or(BlockNumber::new(u64::MAX), |_| head.number));
     }
 
     fn conductor_told(&mut self, theirs: Option<BlockRef>, effects: &mut Effects) {

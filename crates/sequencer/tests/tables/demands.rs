@@ -86,3 +86,54 @@ fn demands_mean_nothing_where_slots_lead_and_are_bounded_where_they_count() {
     }
     assert_eq!(answered, sequencer::DEMANDS_MAX);
 }
+
+/// The chain is the owner's: what was taken back in the backend is neither fetched nor imported again, nor is it a reason to stop.
+#[test]
+fn a_chain_that_was_taken_back_goes_on_from_there() {
+    let (a1, a2) = (block("A1", genesis(), 1), block("A2", block("A1", genesis(), 1), 2));
+    let (b1, b2) = (block("B1", genesis(), 3), block("B2", block("A1", genesis(), 1), 3));
+    for (theirs, opens) in [
+        (genesis(), "open 2 for slot 1 on genesis"),
+        (a1, "open 2 for slot 2 on A1"),
+        (b1, "open 2 for slot 2 on B1"),
+        (b2, "open 2 for slot 3 on B2"),
+    ] {
+        let mut table = Table::on_demand();
+        table.heart = Sequencer::new(table.config.clone(), Heads::at(a2));
+        table.hears(0, demand(0), &["open 1 for slot 3 on A2"]);
+        let failed = Event::OpenFailed { build: BuildId::new(1), failure: Failure::Reset };
+        table.hears(1, failed, &["cancel 1", "ask heads"]).hears(2, heads_told(1, theirs), &[opens]);
+        assert_eq!(table.heart.served(), 0, "the demand is still to be answered");
+    }
+}
+
+/// A demand whose block was made, and then taken back before anyone heard of it, is not waited for for ever.
+#[test]
+fn a_block_that_was_taken_back_answered_its_demand() {
+    let a1 = block("A1", genesis(), 1);
+    let a2 = block("A2", a1, 2);
+    let payload = Payload { slot: Slot::new(2), ..payload(a2) };
+    let sealed = || Event::Sealed { build: BuildId::new(1), payload: payload.clone() };
+    let lost = Event::ImportFailed { block: a2.hash, failure: Failure::Reset };
+    let begin = || {
+        let mut table = Table::on_demand();
+        table.heart = Sequencer::new(table.config.clone(), Heads::at(a1));
+        table.hears(0, demand(2_000), &["open 1 for slot 2 on A1"]).hears(1, opened(1), &["seal 1"]);
+        table.hears(2, sealed(), &["persist A2", "announce A2", "import A2"]);
+        table.hears(3, lost.clone(), &["ask heads"]);
+        table
+    };
+    let mut table = begin();
+    table.hears(4, heads_told(1, genesis()), &[]);
+    assert_eq!(table.heart.served(), 1);
+    // It still fits, so it is on its way.
+    let mut table = begin();
+    table.hears(4, heads_told(1, a1), &["announce A2", "import A2"]);
+    assert_eq!(table.heart.served(), 0);
+    table.hears(5, imported(a2), &["set heads A2", "publish A2"]);
+    // It is the head, and only the answer was lost.
+    table.hears(6, Event::SetHeadsFailed { block: a2.hash, failure: Failure::Reset }, &[]);
+    table.wakes(500, &["ask heads"]);
+    table.hears(501, heads_told(2, a2), &[]);
+    assert_eq!(table.heart.served(), 1);
+}
