@@ -9,10 +9,17 @@ use std::sync::Arc;
 use futures::FutureExt;
 use types::{Attributes, BlockHash, BlockRef, BuildId, Heads, Payload, Slot, Timestamp, Verdict};
 
-use crate::{Backend, BackendError, Sealed};
+use sequencer::Record;
+
+use crate::{Backend, BackendError, Persistence, Sealed};
 
 /// A fresh chain that seals empty blocks.
 pub type Subject = Arc<dyn Backend>;
+
+/// A chain that keeps its own records.
+pub trait Keeping: Backend + Persistence {}
+
+impl<T: Backend + Persistence> Keeping for T {}
 
 /// Runs every check, each on fresh chains.
 ///
@@ -34,6 +41,108 @@ where
     calls_may_be_dropped(make().await).await;
     another_chain_imports_what_this_one_built(make().await, make().await).await;
     lies_are_found(make().await, make().await).await;
+}
+
+/// Runs every check of what is asked of a backend whose unsafe chain may branch off, each on a fresh chain. Not every backend can: one
+/// that cannot answers such orders with [`BackendError::Reset`].
+///
+/// # Panics
+/// Where the backend does not conform.
+pub async fn check_branching<F, Fut>(make: F)
+where
+    F: Fn() -> Fut,
+    Fut: Future<Output = Subject>,
+{
+    a_sibling_takes_the_place_of_the_head(make().await).await;
+    a_longer_branch_takes_the_place_of_the_chain(make().await).await;
+    another_branch_is_imported(make().await, make().await).await;
+}
+
+/// Where a chain stands is kept over restarts. `open` opens one chain that seals empty blocks, again and again; what it opened before
+/// is dropped first.
+///
+/// # Panics
+/// Where the backend does not conform.
+pub async fn heads_are_kept<F, Fut>(mut open: F)
+where
+    F: FnMut() -> Fut,
+    Fut: Future<Output = Arc<dyn Keeping>>,
+{
+    let mut blocks = Vec::new();
+    let mut expected: Option<Heads> = None;
+    for count in 1..=4_u64 {
+        let chain = open().await;
+        let found = chain.heads().await.expect("a sound backend says where it stands");
+        assert_eq!(found, expected.unwrap_or(found), "heads are kept over restart {count}");
+        let attributes = order_on(found.unsafe_head());
+        assert_eq!(chain.open(BuildId::new(count), attributes).await, Ok(()), "the chain goes on after a restart");
+        let Ok(Sealed::Payload(payload)) = chain.seal(BuildId::new(count)).await else {
+            panic!("chains made for these checks seal empty blocks")
+        };
+        chain.persist(&Record::Payload(payload.clone())).await.expect("a sound backend keeps its blocks");
+        assert_eq!(chain.import(&payload).await, Ok(Verdict::Valid));
+        blocks.push(payload.block);
+        // Safe and final lag behind by one block and two.
+        let behind = |back: usize| blocks.len().checked_sub(1 + back).and_then(|at| blocks.get(at)).copied();
+        let safe = behind(1).unwrap_or(found.safe_head());
+        let heads = Heads::new(payload.block, safe, behind(2).unwrap_or(found.finalized_head())).expect("in order");
+        assert_eq!(chain.set_heads(heads).await, Ok(()));
+        assert_eq!(chain.heads().await, Ok(heads), "heads are what was set");
+        expected = Some(heads);
+    }
+}
+
+/// Two blocks on one parent: the chain goes from one to the other and back, and on from there.
+pub async fn a_sibling_takes_the_place_of_the_head(chain: Subject) {
+    let genesis = head(&chain).await;
+    let first = build(&chain, 1, order_on(genesis)).await;
+    assert_eq!(chain.import(&first).await, Ok(Verdict::Valid));
+    adopt(&chain, first.block).await;
+
+    let second = build(&chain, 2, later(order_on(genesis), 1)).await;
+    assert!(second.block.extends(&genesis) && second.block != first.block, "a block on the parent that was ordered");
+    assert_eq!(head(&chain).await, first.block, "a block beside the chain does not move it");
+    assert_eq!(chain.import(&second).await, Ok(Verdict::Valid));
+    assert_eq!(head(&chain).await, first.block);
+    adopt(&chain, second.block).await;
+    assert_eq!(head(&chain).await, second.block, "the sibling is the head");
+
+    let third = build(&chain, 3, order_on(second.block)).await;
+    assert!(third.block.extends(&second.block), "a block is built on the sibling");
+    assert_eq!(chain.import(&third).await, Ok(Verdict::Valid));
+    adopt(&chain, third.block).await;
+    assert_eq!(head(&chain).await, third.block);
+}
+
+/// A branch of two, imported before any of it is the head.
+pub async fn a_longer_branch_takes_the_place_of_the_chain(chain: Subject) {
+    let genesis = head(&chain).await;
+    let left = build(&chain, 1, order_on(genesis)).await;
+    assert_eq!(chain.import(&left).await, Ok(Verdict::Valid));
+    let right = build(&chain, 2, later(order_on(genesis), 1)).await;
+    assert_eq!(chain.import(&right).await, Ok(Verdict::Valid));
+    adopt(&chain, left.block).await;
+    let above = build(&chain, 3, order_on(right.block)).await;
+    assert_eq!(chain.import(&above).await, Ok(Verdict::Valid), "a block on one that is not the head");
+    adopt(&chain, above.block).await;
+    assert_eq!(head(&chain).await, above.block, "both blocks of the branch are the chain");
+}
+
+/// What one chain built on a branch is valid on another that stands elsewhere, and can be built upon before it is the head.
+pub async fn another_branch_is_imported(builder: Subject, follower: Subject) {
+    let genesis = head(&builder).await;
+    let own = build(&follower, 1, order_on(genesis)).await;
+    assert_eq!(follower.import(&own).await, Ok(Verdict::Valid));
+    adopt(&follower, own.block).await;
+
+    let theirs = build(&builder, 1, later(order_on(genesis), 1)).await;
+    assert_eq!(follower.import(&theirs).await, Ok(Verdict::Valid), "a block beside the chain");
+    assert_eq!(head(&follower).await, own.block);
+    let above = build(&follower, 2, order_on(theirs.block)).await;
+    assert!(above.block.extends(&theirs.block), "a block on one that was imported from another");
+    assert_eq!(follower.import(&above).await, Ok(Verdict::Valid));
+    adopt(&follower, above.block).await;
+    assert_eq!(head(&follower).await, above.block);
 }
 
 /// Open, seal, import, set heads: three times.
@@ -188,6 +297,12 @@ pub fn order_on(parent: BlockRef) -> Attributes {
         origin: None,
         use_pool: true,
     }
+}
+
+/// The same order, some seconds later: another block.
+fn later(attributes: Attributes, seconds: u64) -> Attributes {
+    let timestamp = Timestamp::from_secs(attributes.timestamp.as_secs() + seconds);
+    Attributes { timestamp, ..attributes }
 }
 
 async fn head(chain: &Subject) -> BlockRef {

@@ -142,7 +142,9 @@ impl FakeBackend {
                 pool.retain(|number| !numbers(&payload.body).contains(number));
             }
         }
-        let heads = Some(Heads::at(head));
+        let before = state.heads();
+        let kept = Heads::new(head, before.safe_head(), before.finalized_head());
+        let heads = Some(kept.unwrap_or_else(|_| Heads::at(head)));
         let records = state.records.clone();
         Self(Arc::new(Mutex::new(State {
             blocks,

@@ -349,6 +349,13 @@ async fn a_publisher_that_does_not_keep_up_stops_nobody() {
 #[tokio::test]
 async fn the_fake_conforms() {
     crate::conformance::check_all(|| async { Arc::new(FakeBackend::new()) as Arc<dyn Backend> }).await;
+    crate::conformance::check_branching(|| async { Arc::new(FakeBackend::new()) as Arc<dyn Backend> }).await;
+    let mut chain = FakeBackend::new();
+    crate::conformance::heads_are_kept(|| {
+        chain = chain.after_kill();
+        std::future::ready(Arc::new(chain.clone()) as Arc<dyn crate::conformance::Keeping>)
+    })
+    .await;
 }
 
 #[test]
