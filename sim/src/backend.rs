@@ -17,14 +17,16 @@ pub(crate) const INVALID: u8 = 0xff;
 pub(crate) struct Backend {
     heads: Heads,
     flushed: Heads,
+    /// Is everything flushed at once?
+    keeps: bool,
     imported: Vec<BlockRef>,
     builds: Vec<(BuildId, Attributes, Option<Payload>)>,
 }
 
 impl Backend {
-    /// A chain that stands at `heads`.
-    pub(crate) fn at(heads: Heads) -> Self {
-        Self { heads, flushed: heads, imported: Vec::new(), builds: Vec::new() }
+    /// A chain that stands at `heads`, and `keeps` where it stands or loses some of it when it dies.
+    pub(crate) fn at(heads: Heads, keeps: bool) -> Self {
+        Self { keeps, heads, flushed: heads, imported: Vec::new(), builds: Vec::new() }
     }
 
     /// Where the chain stands.
@@ -100,7 +102,7 @@ impl Backend {
         }
         self.heads = heads;
         self.imported.retain(|block| block.number > head.number);
-        if dice.happens(400) {
+        if self.keeps || dice.happens(400) {
             self.flushed = heads;
         }
         Ok(())

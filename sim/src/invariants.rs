@@ -1,5 +1,6 @@
 //! What must hold after every single effect, one file each.
 
+pub mod block_per_demand;
 pub mod certificate_per_slot;
 pub mod deadline_ahead;
 pub mod decided_before_visible;
@@ -60,6 +61,7 @@ pub(crate) const KEPT: usize = 4096;
 /// All invariants over one run.
 #[derive(Clone, Debug)]
 pub struct Oracle {
+    block_per_demand: block_per_demand::BlockPerDemand,
     certificate_per_slot: certificate_per_slot::CertificatePerSlot,
     durable_before_visible: durable_before_visible::DurableBeforeVisible,
     heads_in_order: heads_in_order::HeadsInOrder,
@@ -75,6 +77,7 @@ impl Oracle {
     /// For so many nodes.
     pub fn of(nodes: usize) -> Self {
         Self {
+            block_per_demand: block_per_demand::BlockPerDemand::of(nodes),
             certificate_per_slot: certificate_per_slot::CertificatePerSlot::default(),
             durable_before_visible: durable_before_visible::DurableBeforeVisible::of(nodes),
             heads_in_order: heads_in_order::HeadsInOrder::of(nodes),
@@ -89,6 +92,7 @@ impl Oracle {
 
     /// An event is about to be heard.
     pub fn hear(&mut self, node: usize, event: &Event) {
+        self.block_per_demand.hear(node, event);
         self.heads_in_order.hear(node, event);
         self.leads_when_entitled.hear(node, event);
         self.one_build.hear(node, event);
@@ -96,11 +100,26 @@ impl Oracle {
 
     /// A node starts again.
     pub fn restarted(&mut self, node: usize) {
+        self.block_per_demand.restarted(node);
         self.heads_in_order.restarted(node);
         self.identical_retry.restarted(node);
         self.leads_when_entitled.restarted(node);
         self.no_block_for_the_past.restarted(node);
         self.one_build.restarted(node);
+    }
+
+    /// A step is over, and the node says how many demands it has answered.
+    ///
+    /// # Errors
+    /// When that cannot be.
+    pub fn answered(&self, node: usize, served: u64) -> Result<(), Violation> {
+        let broken = |what| Violation { invariant: "block_per_demand", node, what };
+        self.block_per_demand.answered(node, served).map_err(broken)
+    }
+
+    /// Has the node answered every demand, if it has answered so many?
+    pub fn is_level(&self, node: usize, served: u64) -> bool {
+        self.block_per_demand.is_level(node, served)
     }
 
     /// An effect is about to be performed.
@@ -109,6 +128,7 @@ impl Oracle {
     /// The first invariant that it breaks.
     pub fn see(&mut self, seen: &Seen<'_>) -> Result<(), Violation> {
         let broken = |invariant: &'static str| move |what: String| Violation { invariant, node: seen.node, what };
+        self.block_per_demand.see(seen).map_err(broken("block_per_demand"))?;
         self.certificate_per_slot.see(seen).map_err(broken("certificate_per_slot"))?;
         self.durable_before_visible.see(seen).map_err(broken("durable_before_visible"))?;
         decided_before_visible::see(seen).map_err(broken("decided_before_visible"))?;

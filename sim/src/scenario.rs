@@ -77,7 +77,7 @@ impl fmt::Display for Failed {
 /// Slots that a healed world may take to converge: for members, several rounds of turns, since those that are faulty stay so.
 pub fn converge_slots(mode: Mode, nodes: usize) -> u64 {
     match mode {
-        Mode::Solo => 12,
+        Mode::Solo | Mode::OnDemand => 12,
         Mode::Conductor => 20,
         Mode::Committee => 6 * nodes as u64,
     }
@@ -124,6 +124,7 @@ impl Scenario {
     pub fn replay(&self) -> String {
         let mode = match self.mode {
             Mode::Solo => "solo",
+            Mode::OnDemand => "on-demand",
             Mode::Conductor => "conductor",
             Mode::Committee => "committee",
         };
@@ -164,6 +165,7 @@ pub fn mutants() -> &'static [(Mutant, Mode, &'static str)] {
         (Mutant::IgnoreLock, Mode::Committee, "ignore-lock"),
         (Mutant::VowTwice, Mode::Committee, "vow-twice"),
         (Mutant::AnnounceProposal, Mode::Committee, "announce-proposal"),
+        (Mutant::LoseUnclearAnswer, Mode::OnDemand, "lose-unclear-answer"),
         (Mutant::DropOnImportFailure, Mode::Solo, "drop-on-import-failure"),
         (Mutant::AskWithoutPatience, Mode::Solo, "ask-without-patience"),
         (Mutant::AnnounceBeforePersist, Mode::Solo, "announce-before-persist"),

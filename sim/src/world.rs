@@ -49,6 +49,8 @@ const SERVED_MAX: u64 = 8;
 pub enum Mode {
     /// One leads; others follow.
     Solo,
+    /// One leads and builds when it is asked to; others follow.
+    OnDemand,
     /// A conductor elects.
     Conductor,
     /// A committee votes.
@@ -126,7 +128,7 @@ impl World {
     pub fn new(mode: Mode, seed: u64, mutant: Option<Mutant>, faults: Faults) -> Self {
         let mut dice = Dice::of(seed);
         let (nodes, faulty) = match mode {
-            Mode::Solo => (2, 0),
+            Mode::Solo | Mode::OnDemand => (2, 0),
             Mode::Conductor => (if dice.happens(700) { 3 } else { 5 }, 0),
             Mode::Committee => match dice.below(10) {
                 0..=5 => (4, 1),
@@ -174,7 +176,7 @@ impl World {
         let skew = self.draw_skew();
         self.nodes.push(Node {
             heart: None,
-            backend: Backend::at(Heads::at(genesis)),
+            backend: Backend::at(Heads::at(genesis), self.mode == Mode::OnDemand),
             memory: Memory::default(),
             run: 0,
             wake_at: Timestamp::MAX,
@@ -183,7 +185,7 @@ impl World {
             refuses_until: DAWN,
             mailbox: Vec::new(),
             faulty: false,
-            follows: self.mode == Mode::Solo && place > 0,
+            follows: matches!(self.mode, Mode::Solo | Mode::OnDemand) && place > 0,
             role: Role::Follower,
         });
         let at = self.now.after(Millis::new(self.dice.below(500)));
@@ -228,9 +230,18 @@ impl World {
 
     /// Do all honest nodes have one head, at this height or higher?
     pub fn has_converged(&self, height: u64) -> bool {
+        if !self.has_answered() {
+            return false;
+        }
         let mut heads = self.honest().map(|node| node.heart.as_ref().map(|heart| heart.heads().unsafe_head()));
         let Some(Some(first)) = heads.next() else { return false };
         first.number.as_u64() >= height && heads.all(|head| head == Some(first))
+    }
+
+    /// Is every demand answered?
+    fn has_answered(&self) -> bool {
+        let served = self.nodes[0].heart.as_ref().map(Sequencer::served);
+        self.mode != Mode::OnDemand || served.is_some_and(|served| self.oracle.is_level(0, served))
     }
 
     /// What happened so far.
@@ -323,10 +334,21 @@ impl World {
             self.nodes[place].skew = self.draw_skew();
             self.plan_wake(place);
         }
-        if self.mode == Mode::Conductor {
-            self.maybe_elect();
+        match self.mode {
+            Mode::Conductor => self.maybe_elect(),
+            Mode::OnDemand => self.demand(),
+            Mode::Solo | Mode::Committee => {}
         }
         self.land();
+    }
+
+    /// Somebody asks for some blocks, of dates that lie anywhere.
+    fn demand(&mut self) {
+        for _ in 0..self.dice.below(5) {
+            let away = Millis::new(self.dice.below(100 * SLOT.as_u64()));
+            let date = if self.dice.happens(500) { self.now.before(away) } else { self.now.after(away) };
+            self.answer_in_time(0, Event::Demand { date });
+        }
     }
 
     fn maybe_elect(&mut self) {
@@ -383,7 +405,8 @@ impl World {
 
     fn config(&self, place: usize) -> Config {
         let agreement = match self.mode {
-            Mode::Solo => AgreementConfig::Solo,
+            Mode::OnDemand if place == 0 => AgreementConfig::OnDemand,
+            Mode::Solo | Mode::OnDemand => AgreementConfig::Solo,
             Mode::Conductor => AgreementConfig::Conductor,
             Mode::Committee => AgreementConfig::Committee {
                 committee: self.committee,
@@ -473,6 +496,11 @@ impl World {
         }
         effects.clear();
         self.scratch = effects;
+        if self.mode == Mode::OnDemand
+            && let Some(heart) = &self.nodes[place].heart
+        {
+            self.oracle.answered(place, if place == 0 { heart.served() } else { 0 })?;
+        }
         self.plan_wake(place);
         Ok(())
     }
@@ -534,7 +562,7 @@ fn timetable(mode: Mode, dice: &mut Dice) -> Timetable {
     let genesis = DAWN.after(SLOT.times(10));
     let stamp = if dice.happens(500) { Stamp::Opening } else { Stamp::Closing };
     let (build_ahead, seal_lead) = match mode {
-        Mode::Solo => (SLOT, Millis::ZERO),
+        Mode::Solo | Mode::OnDemand => (SLOT, Millis::ZERO),
         Mode::Conductor => (Millis::new(dice.below(1_000)), Millis::new(dice.below(200))),
         Mode::Committee => (Millis::new(dice.below(300)), Millis::new(500 + dice.below(300))),
     };

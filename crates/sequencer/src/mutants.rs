@@ -33,6 +33,8 @@ pub enum Mutant {
     VowTwice,
     /// Committee: announce what is proposed.
     AnnounceProposal,
+    /// On demand: forget that a demand is answered when it was unclear whether the heads were set.
+    LoseUnclearAnswer,
     /// Any: act on answers to what is no longer asked.
     AcceptStale,
     /// Any: drop a decided payload whose import failed.

@@ -196,8 +196,8 @@ impl World {
     fn fetch(&mut self, place: usize, from: BlockNumber, to: BlockNumber) {
         self.counts.fetches += 1;
         let reach = match self.mode {
-            Mode::Solo if self.nodes[place].follows && self.is_cut(0, place) => 0,
-            Mode::Solo | Mode::Conductor => self.truth.height(),
+            Mode::Solo | Mode::OnDemand if self.nodes[place].follows && self.is_cut(0, place) => 0,
+            Mode::Solo | Mode::OnDemand | Mode::Conductor => self.truth.height(),
             Mode::Committee => {
                 let server = self.draw_node();
                 let reached = self.is_cut(server, place) || self.is_cut(place, server);

@@ -211,6 +211,9 @@ impl Sequencer {
         let Some(demands) = &mut self.demands else { return };
         self.catch_up.taken_back(head);
         let coming = self.catch_up.target(head).map(|block| block.number);
+        if self.mutation.is(Mutant::LoseUnclearAnswer) {
+            return;
+        }
         demands.stands_at(coming.map_or(BlockNumber::new(u64::MAX), |_| head.number));
     }
 
