@@ -309,7 +309,7 @@ impl Chain {
                 )));
             }
             let crate::block::Account { nonce, balance, code_hash } = row.account;
-            let leaf = alloy_trie::TrieAccount { nonce, balance, storage_root: root, code_hash, ..Default::default() };
+            let leaf = alloy_trie::TrieAccount { nonce, balance, storage_root: root, code_hash };
             leaves.push((address, leaf));
         }
         let state_root = alloy_trie::root::state_root_unhashed(leaves);

@@ -149,7 +149,7 @@ impl Ground {
             }
             commitment.storage_roots.insert(address, root);
             let Account { nonce, balance, code_hash } = account;
-            let leaf = TrieAccount { nonce, balance, storage_root: root, code_hash, ..Default::default() };
+            let leaf = TrieAccount { nonce, balance, storage_root: root, code_hash };
             leaves.push((keccak256(address), Some(Bytes::from(alloy_rlp::encode(leaf)))));
         }
         let update = merkle::update(self, self.root, leaves)?;

@@ -217,11 +217,17 @@ async fn nonce_gaps_wait_and_close() {
 
 #[tokio::test]
 async fn it_conforms_to_what_a_backend_must_do() {
-    conformance::check_all(|| async {
+    let make = || async {
         let world = World::new();
         // The folder must outlive the chain; the test's end takes it along.
         std::mem::forget(world._folder);
         Arc::new(world.backend) as conformance::Subject
+    };
+    conformance::check_all(make).await;
+    conformance::check_branching(make).await;
+    let folder = tempfile::tempdir().expect("a folder");
+    conformance::heads_are_kept(|| async {
+        Arc::new(World::open(folder.path()).backend) as Arc<dyn conformance::Keeping>
     })
     .await;
 }
@@ -563,18 +569,14 @@ async fn edits_and_snapshots() {
     }
 
     let mut world = World::open(folder.path());
-    assert_eq!(world.backend.revert(late).await.expect("reverted"), true);
+    assert!(world.backend.revert(late).await.expect("reverted"));
     assert_eq!((world.chain.head().number, world.balance(rich)), (1, U256::from(77)));
     assert_eq!((slot(&world, 3), slot(&world, 4)), (U256::from(9), U256::ZERO));
     world.chain.verify().expect("sound");
-    assert_eq!(world.backend.revert(early).await.expect("reverted"), true);
+    assert!(world.backend.revert(early).await.expect("reverted"));
     assert_eq!((world.balance(rich), slot(&world, 3), world.nonce(key)), (U256::ZERO, U256::ZERO, 0));
     world.chain.verify().expect("sound");
-    assert_eq!(
-        world.backend.revert(late).await.expect("no fault"),
-        false,
-        "that moment is no part of the past any more"
-    );
+    assert!(!world.backend.revert(late).await.expect("no fault"), "that moment is no part of the past any more");
     world.block().await;
     let verified = world.chain.verify().expect("sound");
     drop(world);

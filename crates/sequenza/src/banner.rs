@@ -1,7 +1,11 @@
 //! What a newcomer sees first. On stdout; pure text out of plain values.
 
+mod evm;
+
 use std::fmt::Write as _;
 use std::path::PathBuf;
+
+pub(crate) use self::evm::{EvmAccount, EvmBanner};
 
 /// Everything that the banner says.
 #[derive(Clone, Debug)]
@@ -14,15 +18,54 @@ pub(crate) struct Banner {
     pub(crate) head: u64,
     pub(crate) data_dir: PathBuf,
     pub(crate) accounts: Vec<Account>,
-    /// Full addresses, each with its scheme, or nothing.
+    pub(crate) places: Places,
+    /// Settings that came by a name of Juno's.
+    pub(crate) from_juno: usize,
+}
+
+/// Where the process can be reached: full addresses, each with its scheme, or nothing.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Places {
     pub(crate) http: Option<String>,
     pub(crate) websocket: Option<String>,
     pub(crate) metrics: Option<String>,
     pub(crate) health: Option<String>,
     /// Listeners that others on the network can reach.
     pub(crate) exposed: Vec<String>,
-    /// Settings that came by a name of Juno's.
-    pub(crate) from_juno: usize,
+}
+
+impl Places {
+    fn lines(&self, text: &mut String) -> std::fmt::Result {
+        let endpoints = [
+            ("HTTP", &self.http),
+            ("WebSocket", &self.websocket),
+            ("health", &self.health),
+            ("metrics", &self.metrics),
+        ];
+        for (name, address) in endpoints {
+            if let Some(address) = address {
+                line(text, name, address)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Loud, because keys that anyone can know are in others' reach.
+    fn warning(&self, text: &mut String) -> std::fmt::Result {
+        if self.exposed.is_empty() {
+            return Ok(());
+        }
+        let places = self.exposed.join(", ");
+        writeln!(text, "  ************************************************************************")?;
+        writeln!(text, "  WARNING: others on the network can reach {places},")?;
+        writeln!(text, "  and the keys above are public: whoever connects can spend these accounts.")?;
+        writeln!(text, "  Listen on 127.0.0.1, or use --accounts 0 and a genesis of your own.")?;
+        writeln!(text, "  ************************************************************************\n")
+    }
+}
+
+fn line(text: &mut String, name: &str, value: &str) -> std::fmt::Result {
+    writeln!(text, "  {name:<12} {value}")
 }
 
 /// A development account.
@@ -51,18 +94,7 @@ impl Banner {
         writeln!(text, "Sequenza {}: a Starknet chain", env!("CARGO_PKG_VERSION"))?;
         writeln!(text)?;
         self.accounts(text)?;
-        let line = |text: &mut String, name: &str, value: &str| writeln!(text, "  {name:<12} {value}");
-        let endpoints = [
-            ("HTTP", &self.http),
-            ("WebSocket", &self.websocket),
-            ("health", &self.health),
-            ("metrics", &self.metrics),
-        ];
-        for (name, address) in endpoints {
-            if let Some(address) = address {
-                line(text, name, address)?;
-            }
-        }
+        self.places.lines(text)?;
         line(text, "chain id", &self.chain_id)?;
         line(text, "protocol", &format!("Starknet {}, JSON-RPC 0.10.2", self.protocol))?;
         let fees = if self.fees { "charged in STRK" } else { "off" };
@@ -74,7 +106,7 @@ impl Banner {
         if self.from_juno > 0 {
             line(text, "settings", &format!("imported {} from Juno", self.from_juno))?;
         }
-        if let Some(http) = &self.http {
+        if let Some(http) = &self.places.http {
             writeln!(text, "\nTry:\n")?;
             writeln!(text, "  curl -s {http} -H 'content-type: application/json' \\")?;
             writeln!(text, r#"    -d '{{"jsonrpc":"2.0","id":1,"method":"starknet_blockNumber"}}'"#)?;
@@ -94,15 +126,7 @@ impl Banner {
             writeln!(text, "      public  {}", account.public_key)?;
         }
         writeln!(text)?;
-        if !self.exposed.is_empty() {
-            let places = self.exposed.join(", ");
-            writeln!(text, "  ************************************************************************")?;
-            writeln!(text, "  WARNING: others on the network can reach {places},")?;
-            writeln!(text, "  and the keys above are public: whoever connects can spend these accounts.")?;
-            writeln!(text, "  Listen on 127.0.0.1, or use --accounts 0 and a genesis of your own.")?;
-            writeln!(text, "  ************************************************************************\n")?;
-        }
-        Ok(())
+        self.places.warning(text)
     }
 }
 
@@ -134,11 +158,13 @@ mod tests {
                 private_key: "0x3".to_owned(),
                 balance: 10_000 * UNIT,
             }],
-            http: Some("http://127.0.0.1:6060".to_owned()),
-            websocket: Some("ws://127.0.0.1:6060/ws".to_owned()),
-            metrics: Some("http://127.0.0.1:6060/metrics".to_owned()),
-            health: Some("http://127.0.0.1:6060/readyz".to_owned()),
-            exposed: Vec::new(),
+            places: Places {
+                http: Some("http://127.0.0.1:6060".to_owned()),
+                websocket: Some("ws://127.0.0.1:6060/ws".to_owned()),
+                metrics: Some("http://127.0.0.1:6060/metrics".to_owned()),
+                health: Some("http://127.0.0.1:6060/readyz".to_owned()),
+                exposed: Vec::new(),
+            },
             from_juno: 0,
         }
     }
@@ -174,7 +200,11 @@ mod tests {
 
     #[test]
     fn keys_that_others_can_reach_are_warned_about_loudly() {
-        let exposed = Banner { exposed: vec!["0.0.0.0:6060".to_owned()], from_juno: 10, ..banner() };
+        let exposed = Banner {
+            places: Places { exposed: vec!["0.0.0.0:6060".to_owned()], ..Places::default() },
+            from_juno: 10,
+            ..banner()
+        };
         let text = exposed.text();
         assert!(text.contains("WARNING: others on the network can reach 0.0.0.0:6060"));
         assert!(text.contains("imported 10 from Juno"));

@@ -5,15 +5,15 @@ use std::path::{Path, PathBuf};
 
 use clap::{Arg, ArgAction, ArgMatches, Command};
 
-use crate::config::{Fallback, Kind, REFUSED, SETTINGS, Setting};
+use crate::config::{ChainKind, Fallback, Kind, Setting};
 use crate::exit;
 
 /// What the user asked for.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Asked {
-    /// Run a Starknet chain.
-    Starknet(Given),
-    /// Print the settings that `starknet` would run with.
+    /// Run a chain.
+    Run(Given),
+    /// Print the settings that a chain would run with.
     ConfigShow(Given),
     /// Decide a recorded run anew.
     Replay { journal: PathBuf },
@@ -30,14 +30,14 @@ pub(crate) enum Asked {
 /// Flags as written, and the file of settings.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Given {
+    pub(crate) chain: ChainKind,
     pub(crate) flags: Vec<(String, String)>,
     pub(crate) file: Option<PathBuf>,
     pub(crate) as_juno: bool,
 }
 
 /// Commands that are named so that nobody wonders, and refused until they work.
-pub(crate) const NOT_YET: [(&str, &str); 4] = [
-    ("evm", "Run an EVM chain"),
+pub(crate) const NOT_YET: [(&str, &str); 3] = [
     ("node", "Sequence an OP Stack chain"),
     ("committee", "Sequence in a committee"),
     ("operator", "Set up and run a committee member"),
@@ -47,6 +47,8 @@ const CONFIG_FILE: &str = "config";
 const LONG_ABOUT: &str = "Sequenza sequences rollups.\n\n\
     `sequenza starknet` runs a Starknet chain alone: a block each --seq-block-time, JSON-RPC 0.10.2 on \
     http://127.0.0.1:6060, funded accounts printed at the start, everything kept in a data folder.\n\n\
+    `sequenza evm` runs an EVM chain alone: a block for each transaction or each --block-time, Ethereum's JSON-RPC on \
+    http://127.0.0.1:8545, anvil's accounts, everything kept in a data folder.\n\n\
     Called through a link named `juno` it takes Juno's command line as it is.";
 
 /// Reads the command line of the process.
@@ -68,10 +70,11 @@ pub(crate) fn read(arguments: impl IntoIterator<Item = OsString>) -> Result<Aske
     let matches = command().try_get_matches_from(&arguments)?;
     let as_juno = name == Some("juno");
     Ok(match matches.subcommand() {
-        Some(("starknet", flags)) => Asked::Starknet(given(flags, as_juno)),
-        Some(("verify", flags)) => Asked::Verify(given(flags, as_juno)),
+        Some(("starknet", flags)) => Asked::Run(given(ChainKind::Starknet, flags, as_juno)),
+        Some(("evm", flags)) => Asked::Run(given(ChainKind::Evm, flags, false)),
+        Some(("verify", flags)) => Asked::Verify(of_either(flags, as_juno)),
         Some(("config", of)) => match of.subcommand() {
-            Some((_, flags)) => Asked::ConfigShow(given(flags, as_juno)),
+            Some((_, flags)) => Asked::ConfigShow(of_either(flags, as_juno)),
             None => Asked::ConfigShow(Given::default()),
         },
         Some(("replay", of)) => {
@@ -84,7 +87,7 @@ pub(crate) fn read(arguments: impl IntoIterator<Item = OsString>) -> Result<Aske
             Asked::CompileClass(of.get_many::<String>("arguments").unwrap_or_default().cloned().collect())
         }
         // clap demands a command, so there is no other case; the first refusal is as good as any.
-        Some(_) | None => Asked::NotYet("evm"),
+        Some(_) | None => Asked::NotYet("node"),
     })
 }
 
@@ -100,16 +103,26 @@ fn not_yet(arguments: &[OsString]) -> Option<&'static str> {
     NOT_YET.iter().map(|(name, _)| *name).find(|name| *name == first)
 }
 
-fn given(matches: &ArgMatches, as_juno: bool) -> Given {
+/// A command that takes the settings of either chain: Starknet's at once, the EVM's after the word `evm`.
+fn of_either(matches: &ArgMatches, as_juno: bool) -> Given {
+    match matches.subcommand() {
+        Some(("evm", flags)) => given(ChainKind::Evm, flags, false),
+        Some((_, flags)) => given(ChainKind::Starknet, flags, as_juno),
+        None => given(ChainKind::Starknet, matches, as_juno),
+    }
+}
+
+fn given(chain: ChainKind, matches: &ArgMatches, as_juno: bool) -> Given {
     let mut flags: Vec<(String, String)> = Vec::new();
-    let names = SETTINGS.iter().map(|setting| setting.key).chain(REFUSED.iter().map(|refused| refused.flag));
+    let refused = chain.refused().iter().map(|refused| refused.flag);
+    let names = chain.settings().map(|setting| setting.key).chain(refused);
     for name in names {
         if let Ok(Some(value)) = matches.try_get_one::<String>(name) {
             flags.push((name.to_owned(), value.clone()));
         }
     }
     let file = matches.try_get_one::<PathBuf>(CONFIG_FILE).ok().flatten().cloned();
-    Given { flags, file, as_juno }
+    Given { chain, flags, file, as_juno }
 }
 
 /// The whole command line, for parsing, help and completions.
@@ -124,13 +137,10 @@ pub(crate) fn command() -> Command {
         .subcommand_required(true)
         .arg_required_else_help(true)
         .args_override_self(true)
-        .subcommand(
-            with_settings(Command::new("starknet").about("Run a Starknet chain")).after_long_help(exit::table()),
-        )
+        .subcommand(chain(ChainKind::Starknet).about("Run a Starknet chain").after_long_help(exit::table()))
+        .subcommand(chain(ChainKind::Evm).about("Run an EVM chain").after_long_help(exit::table()))
         .subcommand(replay())
-        .subcommand(with_settings(
-            Command::new("verify").about("Check a data folder: log, blocks, and the state root from scratch"),
-        ))
+        .subcommand(of_either_chain("verify", "Check a data folder: log, blocks, and the state root from scratch"))
         .subcommand(config())
         .subcommand(completions())
         .subcommand(compile_class());
@@ -150,9 +160,7 @@ fn replay() -> Command {
 }
 
 fn config() -> Command {
-    let show = with_settings(
-        Command::new("show").about("Print each setting of `sequenza starknet`, its value and where it comes from"),
-    );
+    let show = of_either_chain("show", "Print each setting of a chain, its value and where it comes from");
     Command::new("config").about("Settings").subcommand_required(true).arg_required_else_help(true).subcommand(show)
 }
 
@@ -170,7 +178,19 @@ fn compile_class() -> Command {
     Command::new(starknet::compiler::COMMAND).hide(true).arg(arguments)
 }
 
-fn with_settings(command: Command) -> Command {
+fn chain(chain: ChainKind) -> Command {
+    with_settings(Command::new(chain.command()), chain)
+}
+
+/// A command about a chain's folder or settings; without a word for the chain, a Starknet one.
+fn of_either_chain(name: &'static str, about: &'static str) -> Command {
+    let plain = with_settings(Command::new(name).about(about), ChainKind::Starknet);
+    [ChainKind::Starknet, ChainKind::Evm].into_iter().fold(plain, |command, kind| {
+        command.subcommand(chain(kind).about(format!("The same for `sequenza {}`", kind.command())))
+    })
+}
+
+fn with_settings(command: Command, chain: ChainKind) -> Command {
     let file = Arg::new(CONFIG_FILE)
         .long(CONFIG_FILE)
         .value_name("FILE")
@@ -178,20 +198,30 @@ fn with_settings(command: Command) -> Command {
         .env("SEQUENZA_CONFIG")
         .hide_env(true)
         .help("Settings from a TOML file: each key is a flag's name [env: SEQUENZA_CONFIG]");
-    let command = command.arg(file).args(SETTINGS.iter().map(argument));
-    command.args(REFUSED.iter().map(|refused| {
+    let command = command.arg(file).args(chain.settings().map(|setting| argument(setting, chain)));
+    command.args(chain.refused().iter().map(|refused| {
         let arg = Arg::new(refused.flag).long(refused.flag).hide(true);
         if refused.switch { as_switch(arg) } else { arg.action(ArgAction::Set).num_args(1) }
     }))
 }
 
-fn argument(setting: &Setting) -> Arg {
+fn argument(setting: &Setting, chain: ChainKind) -> Arg {
     let default = match setting.default {
         Fallback::Is(text) => text,
         Fallback::Computed(words) => words,
     };
     let help = format!("{} [default: {default}] [env: {}]", setting.help, setting.variable());
-    let arg = Arg::new(setting.key).long(setting.key).help_heading(setting.group).help(help);
+    let mut arg = Arg::new(setting.key).long(setting.key).help_heading(setting.group).help(help);
+    if chain == ChainKind::Evm {
+        arg = match setting.alias() {
+            Some(alias) => arg.visible_alias(alias),
+            None => arg,
+        };
+        arg = match setting.letter() {
+            Some(letter) => arg.short(letter),
+            None => arg,
+        };
+    }
     match setting.kind {
         Kind::Switch => as_switch(arg),
         Kind::Value(word) => arg.value_name(word).action(ArgAction::Set).num_args(1).allow_hyphen_values(true),
@@ -218,7 +248,7 @@ mod tests {
 
     fn flags(line: &str) -> Vec<(String, String)> {
         match asked(line) {
-            Ok(Asked::Starknet(given)) => given.flags,
+            Ok(Asked::Run(given)) => given.flags,
             other => panic!("{line}: {other:?}"),
         }
     }
@@ -239,7 +269,7 @@ mod tests {
         let with_genesis = format!("{line} --seq-genesis-file ./genesis/genesis_prefund_accounts.json");
         assert_eq!(flags(&format!("sequenza starknet {with_genesis}")).len(), 11);
         assert_eq!(flags(&format!("/usr/bin/juno {with_genesis}")).len(), 11);
-        assert!(matches!(asked("juno --http"), Ok(Asked::Starknet(Given { as_juno: true, .. }))));
+        assert!(matches!(asked("juno --http"), Ok(Asked::Run(Given { as_juno: true, .. }))));
     }
 
     #[test]
@@ -261,12 +291,29 @@ mod tests {
 
     #[test]
     fn commands_of_later_releases_are_known_and_refused_whatever_follows() {
-        for line in ["s evm", "s evm --block-time 1", "s node --mode sequencer", "s committee", "s operator start"] {
+        for line in ["s node --mode sequencer", "s committee", "s operator start"] {
             assert!(matches!(asked(line), Ok(Asked::NotYet(_))), "{line}");
         }
         assert_eq!(asked("/x/kona-node node --mode validator"), Ok(Asked::NotYet("node")));
         assert_eq!(asked("aztec-spartan config"), Ok(Asked::NotYet("operator")));
         assert!(command().render_long_help().to_string().contains("(not in this version)"));
+    }
+
+    #[test]
+    fn command_lines_of_anvil_are_read() {
+        let read = flags("sequenza evm -p 1 --host 0.0.0.0 -a 3 --block-time 0.5 --init g.json --fork-url http://x");
+        let keys: Vec<_> = read.iter().map(|(key, text)| format!("{key}={text}")).collect();
+        for pair in ["http-port=1", "http-host=0.0.0.0", "accounts=3", "block-time=0.5", "genesis=g.json"] {
+            assert!(keys.iter().any(|key| key == pair), "{pair}: {keys:?}");
+        }
+        assert_eq!(read.len(), 6);
+        assert!(
+            matches!(asked("s config show evm --chain-id 5"), Ok(Asked::ConfigShow(given)) if given.chain == ChainKind::Evm)
+        );
+        assert!(
+            matches!(asked("s verify --db-path x"), Ok(Asked::Verify(given)) if given.chain == ChainKind::Starknet)
+        );
+        assert_eq!(asked("s evm --seq-block-time 1"), Err(clap::error::ErrorKind::UnknownArgument));
     }
 
     #[test]

@@ -9,7 +9,7 @@ use std::time::Duration;
 use node::{Difference, Outcome};
 
 use crate::cli::{self, Asked, Given};
-use crate::config::{self, Fault, Raw, Sources, Surroundings};
+use crate::config::{self, ChainKind, Fault, Raw, Resolved, Sources, Surroundings};
 use crate::exit::{Exit, Failure};
 use crate::{logs, wiring};
 
@@ -22,7 +22,7 @@ const THREADS_GRACE: Duration = Duration::from_millis(500);
 /// With the reason and the exit code.
 pub(crate) fn run(asked: Asked) -> Result<ExitCode, Failure> {
     let done = match asked {
-        Asked::Starknet(given) => run_starknet(&given),
+        Asked::Run(given) => start(&given),
         Asked::ConfigShow(given) => {
             let (raw, settings) = settings(&given)?;
             print(&config::show(&raw, &settings))
@@ -38,22 +38,25 @@ pub(crate) fn run(asked: Asked) -> Result<ExitCode, Failure> {
         Asked::NotYet(command) => Err(Failure::new(
             Exit::Unavailable,
             format!(
-                "`sequenza {command}` is not in this version: it has `sequenza starknet`; see the README for what comes"
+                "`sequenza {command}` is not in this version: it has `sequenza starknet` and `sequenza evm`; see the README for what comes"
             ),
         )),
     };
     done.map(|()| ExitCode::SUCCESS)
 }
 
-fn run_starknet(given: &Given) -> Result<(), Failure> {
+fn start(given: &Given) -> Result<(), Failure> {
     let (_, settings) = settings(given)?;
-    logs::start(&settings.log);
+    logs::start(log(&settings));
     raise_file_limit();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
         .map_err(|error| Failure::new(Exit::RunTime, format!("cannot start threads: {error}")))?;
-    let ended = runtime.block_on(wiring::run(settings));
+    let ended = match settings {
+        Resolved::Starknet(settings) => runtime.block_on(wiring::run_starknet(*settings)),
+        Resolved::Evm(settings) => runtime.block_on(wiring::run_evm(*settings)),
+    };
     runtime.shutdown_timeout(THREADS_GRACE);
     ended
 }
@@ -89,22 +92,38 @@ fn replay(journal: &Path) -> Result<(), Failure> {
 
 fn verify(given: &Given) -> Result<(), Failure> {
     let (_, settings) = settings(given)?;
-    logs::start(&settings.log);
-    if !wiring::holds_chain(&settings.data_dir) {
-        let path = settings.data_dir.display();
+    logs::start(log(&settings));
+    let folder = match &settings {
+        Resolved::Starknet(settings) => &settings.data_dir,
+        Resolved::Evm(settings) => &settings.data_dir,
+    };
+    if !wiring::holds_chain(folder) {
         let advice = "name the data folder of a chain with --db-path";
-        return Err(Failure::new(Exit::CannotCreate, format!("{path} holds no chain: {advice}")));
+        return Err(Failure::new(Exit::CannotCreate, format!("{} holds no chain: {advice}", folder.display())));
     }
-    let opened = wiring::open_chain(&settings)?;
-    let verified = opened.chain.verify().map_err(|error| Failure::new(Exit::BadData, error))?;
+    let (block, root, accounts, slots) = match &settings {
+        Resolved::Starknet(settings) => {
+            let opened = wiring::open_chain(settings)?;
+            let found = opened.chain.verify().map_err(|error| Failure::new(Exit::BadData, error))?;
+            (found.block.to_string(), format!("{:#x}", found.state_root.0), found.contracts as u64, found.slots as u64)
+        }
+        Resolved::Evm(settings) => {
+            let found = wiring::verify_evm(settings)?;
+            (found.block.to_string(), found.state_root.to_string(), found.accounts, found.slots)
+        }
+    };
+    let kind = if matches!(settings, Resolved::Starknet(_)) { "contracts" } else { "accounts" };
     print(&format!(
-        "{}: sound at block {}: state root {:#x} recomputed from {} contracts and {} storage slots\n",
-        settings.data_dir.display(),
-        verified.block,
-        verified.state_root.0,
-        verified.contracts,
-        verified.slots
+        "{}: sound at block {block}: state root {root} recomputed from {accounts} {kind} and {slots} storage slots\n",
+        folder.display()
     ))
+}
+
+fn log(settings: &Resolved) -> &config::Log {
+    match settings {
+        Resolved::Starknet(settings) => &settings.log,
+        Resolved::Evm(settings) => &settings.log,
+    }
 }
 
 /// Writes to stdout. A reader that has gone, such as `head`, is no fault of ours.
@@ -117,8 +136,8 @@ fn print(text: &str) -> Result<(), Failure> {
     }
 }
 
-/// The settings of `starknet`, out of flags, environment and file.
-fn settings(given: &Given) -> Result<(Raw, config::Starknet), Failure> {
+/// The settings of a chain, out of flags, environment and file.
+fn settings(given: &Given) -> Result<(Raw, Resolved), Failure> {
     let file = match &given.file {
         Some(path) => Some((path.as_path(), read_file(path)?)),
         None => None,
@@ -127,13 +146,18 @@ fn settings(given: &Given) -> Result<(Raw, config::Starknet), Failure> {
         .filter_map(|(name, text)| Some((name.into_string().ok()?, text.to_string_lossy().into_owned())))
         .collect();
     let sources = Sources {
+        chain: given.chain,
         flags: &given.flags,
         environment: &environment,
         file: file.as_ref().map(|(path, text)| (*path, text.as_str())),
         as_juno: given.as_juno,
     };
     let (raw, mut faults) = Raw::collect(&sources);
-    let resolved = config::resolve(&raw, &surroundings());
+    let around = surroundings();
+    let resolved = match given.chain {
+        ChainKind::Starknet => config::resolve(&raw, &around).map(|settings| Resolved::Starknet(Box::new(settings))),
+        ChainKind::Evm => config::resolve_evm(&raw, &around).map(|settings| Resolved::Evm(Box::new(settings))),
+    };
     match resolved {
         Ok(settings) if faults.is_empty() => Ok((raw, settings)),
         Ok(_) => Err(told(&faults)),

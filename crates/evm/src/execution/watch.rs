@@ -60,7 +60,7 @@ impl Watch {
 
     fn look(&mut self) {
         self.steps = self.steps.wrapping_add(1);
-        if self.steps % STEPS_PER_LOOK == 0 && Instant::now() >= self.deadline {
+        if self.steps.is_multiple_of(STEPS_PER_LOOK) && Instant::now() >= self.deadline {
             self.excess = Some(Excess::Time);
         }
     }

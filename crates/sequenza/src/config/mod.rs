@@ -1,8 +1,9 @@
 //! Configuration: raw text with its origin, then meaning, with every fault at once.
 //!
-//! `settings` names the settings, `raw` gathers who said what, `resolve` says what it means, `refused` lists what Juno
-//! has and we do not, `show` prints it all.
+//! `settings` names the settings, `raw` gathers who said what, `resolve` and `evm` say what it means, `refused` lists what
+//! Juno and anvil have and we do not, `show` prints it all.
 
+mod evm;
 mod raw;
 mod refused;
 mod resolve;
@@ -10,8 +11,10 @@ mod settings;
 mod show;
 mod values;
 
+pub(crate) use evm::{Engine, Evm, EvmGenesis, Mining, resolve_evm};
 pub(crate) use raw::{Fault, Raw, Sources};
-pub(crate) use refused::REFUSED;
-pub(crate) use resolve::{ChainSettings, Compilation, Endpoints, HostPort, Log, Starknet, Surroundings, resolve};
-pub(crate) use settings::{Fallback, Kind, SETTINGS, Setting};
-pub(crate) use show::show;
+pub(crate) use resolve::{
+    ChainSettings, Compilation, DAY, Endpoints, HostPort, Log, PoolLimits, Starknet, Surroundings, resolve,
+};
+pub(crate) use settings::{ChainKind, Fallback, Kind, Setting};
+pub(crate) use show::{Resolved, show};

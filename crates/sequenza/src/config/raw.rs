@@ -4,8 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use super::refused::REFUSED;
-use super::settings::{Fallback, Kind, SETTINGS, Setting, setting};
+use super::settings::{ChainKind, Fallback, Kind, Setting};
 
 /// Who said it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -66,13 +65,17 @@ impl fmt::Display for Fault {
 /// All settings as written.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Raw {
+    pub(crate) chain: ChainKind,
     given: BTreeMap<&'static str, Given>,
     /// How many came by a name of Juno's.
     pub(crate) from_juno: usize,
 }
 
 /// Where settings may come from.
+#[derive(Default)]
 pub(crate) struct Sources<'a> {
+    /// Whose settings they are.
+    pub(crate) chain: ChainKind,
     /// Flags of the command line, by name without dashes; a switch alone is `true`.
     pub(crate) flags: &'a [(String, String)],
     /// The process's environment.
@@ -91,9 +94,9 @@ impl Raw {
     /// Puts the sources on top of each other. Names that nobody knows, and Juno's flags that have no effect to offer,
     /// are faults.
     pub(crate) fn collect(sources: &Sources<'_>) -> (Raw, Vec<Fault>) {
-        let mut raw = Raw::default();
+        let mut raw = Raw { chain: sources.chain, ..Raw::default() };
         let mut faults = Vec::new();
-        for setting in SETTINGS {
+        for setting in sources.chain.settings() {
             let text = match setting.default {
                 Fallback::Is(text) => Some(text.to_owned()),
                 Fallback::Computed(_) => None,
@@ -127,7 +130,7 @@ impl Raw {
                 return faults.push(fault("config", None, format!("not TOML: {}", error.to_string().trim())));
             }
         };
-        for (key, value) in table {
+        for (key, value) in flat(table) {
             let text = match value {
                 toml::Value::String(text) => text,
                 toml::Value::Integer(_) | toml::Value::Float(_) | toml::Value::Boolean(_) => value.to_string(),
@@ -136,31 +139,37 @@ impl Raw {
                     continue;
                 }
             };
-            match setting(&key) {
+            match self.chain.setting(&key) {
                 Some(setting) => self.set(setting, text, origin.clone()),
-                None => faults.push(fault(&key, Some(text), unknown(&key))),
+                None => faults.push(fault(&key, Some(text), unknown(self.chain, &key))),
             }
         }
     }
 
     fn take_environment(&mut self, environment: &[(String, String)], faults: &mut Vec<Fault>) {
         // Juno's variables first, so that ours go before them.
-        for setting in SETTINGS {
-            let Some(name) = setting.juno_variable() else { continue };
+        let chain = self.chain;
+        for setting in chain.settings() {
+            let Some(name) = setting.juno_variable().filter(|_| chain == ChainKind::Starknet) else { continue };
             if let Some((_, text)) = environment.iter().find(|(given, _)| *given == name) {
                 self.set(setting, text.clone(), Origin::Environment(name));
                 self.from_juno += 1;
             }
         }
         for (name, text) in environment.iter().filter(|(name, _)| name.starts_with("SEQUENZA_")) {
-            match SETTINGS.iter().find(|setting| setting.variable() == *name) {
+            match self.chain.settings().find(|setting| setting.variable() == *name) {
                 Some(setting) => self.set(setting, text.clone(), Origin::Environment(name.clone())),
+                // One environment serves both commands; a name that only the other one reads is no slip.
+                None if other(self.chain).settings().any(|setting| setting.variable() == *name) => {}
                 None if OTHER_VARIABLES.contains(&name.as_str()) || name.starts_with(OTHER_VARIABLES_PREFIX) => {}
                 None => faults.push(Fault {
                     key: name.clone(),
                     value: Some(text.clone()),
                     origin: Origin::Environment(name.clone()),
-                    remedy: unknown(&name.trim_start_matches("SEQUENZA_").replace('_', "-").to_ascii_lowercase()),
+                    remedy: unknown(
+                        self.chain,
+                        &name.trim_start_matches("SEQUENZA_").replace('_', "-").to_ascii_lowercase(),
+                    ),
                 }),
             }
         }
@@ -168,10 +177,10 @@ impl Raw {
 
     fn take_flags(&mut self, flags: &[(String, String)], as_juno: bool, faults: &mut Vec<Fault>) {
         for (name, text) in flags {
-            if let Some(setting) = setting(name) {
+            if let Some(setting) = self.chain.setting(name) {
                 self.set(setting, text.clone(), Origin::Flag);
                 self.from_juno += usize::from(as_juno && setting.juno_variable().is_some());
-            } else if let Some(refused) = REFUSED.iter().find(|refused| refused.flag == name) {
+            } else if let Some(refused) = self.chain.refused().iter().find(|refused| refused.flag == name) {
                 faults.push(Fault {
                     key: name.clone(),
                     value: (!refused.switch).then(|| text.clone()),
@@ -189,12 +198,33 @@ impl Raw {
     }
 }
 
+fn other(chain: ChainKind) -> ChainKind {
+    match chain {
+        ChainKind::Starknet => ChainKind::Evm,
+        ChainKind::Evm => ChainKind::Starknet,
+    }
+}
+
+/// A file's keys: `authrpc.port = 1` is to TOML a table `authrpc` with a key `port`, to us one key.
+fn flat(table: toml::Table) -> Vec<(String, toml::Value)> {
+    let mut keys = Vec::new();
+    for (key, value) in table {
+        match value {
+            toml::Value::Table(inner) => {
+                keys.extend(inner.into_iter().map(|(name, value)| (format!("{key}.{name}"), value)));
+            }
+            value => keys.push((key, value)),
+        }
+    }
+    keys
+}
+
 /// What to say about a name that is no setting, with the closest one that is.
-fn unknown(key: &str) -> String {
-    let closest = SETTINGS.iter().map(|setting| (distance(setting.key, key), setting.key)).min();
+fn unknown(chain: ChainKind, key: &str) -> String {
+    let closest = chain.settings().map(|setting| (distance(setting.key, key), setting.key)).min();
     match closest {
         Some((distance, name)) if distance <= 3 => format!("there is no such setting; did you mean {name}?"),
-        _ => "there is no such setting; `sequenza config show` lists them all".to_owned(),
+        _ => format!("there is no such setting; `sequenza config show {}` lists them all", chain.command()),
     }
 }
 
@@ -225,7 +255,7 @@ mod tests {
     fn collect(flags: &[(&str, &str)], environment: &[(&str, &str)], file: Option<&str>) -> (Raw, Vec<String>) {
         let (flags, environment) = (pairs(flags), pairs(environment));
         let file = file.map(|text| (Path::new("s.toml"), text));
-        let sources = Sources { flags: &flags, environment: &environment, file, as_juno: true };
+        let sources = Sources { flags: &flags, environment: &environment, file, as_juno: true, ..Sources::default() };
         let (raw, faults) = Raw::collect(&sources);
         (raw, faults.iter().map(Fault::to_string).collect())
     }
@@ -262,7 +292,7 @@ mod tests {
             faults,
             [
                 "acounts=3 (file s.toml): there is no such setting; did you mean accounts?",
-                "nothing-like-it=1 (file s.toml): there is no such setting; `sequenza config show` lists them all",
+                "nothing-like-it=1 (file s.toml): there is no such setting; `sequenza config show starknet` lists them all",
                 "seed=[1] (file s.toml): give one value, no list or table",
                 "SEQUENZA_HTTP_PROT=1 (environment): there is no such setting; did you mean http-port?",
                 "--eth-node=ws://x: has no effect here: a chain of this mode has no L1; leave it out",

@@ -1,9 +1,9 @@
-//! Juno's flags that Sequenza cannot honour, each with the reason. They are refused by name, never ignored.
+//! Flags of Juno and of anvil that Sequenza cannot honour, each with the reason. They are refused by name, never ignored.
 
-/// A flag of Juno that has no effect to offer here.
+/// A flag of another program that has no effect to offer here.
 pub(crate) struct Refused {
     pub(crate) flag: &'static str,
-    /// Whether Juno's flag stands alone. Only for reading the command line; the answer is the same.
+    /// Whether the flag stands alone. Only for reading the command line; the answer is the same.
     pub(crate) switch: bool,
     pub(crate) reason: &'static str,
 }
@@ -25,7 +25,7 @@ const OTHER_STORE: &str = "it tunes Juno's database, which is another one; --cac
 const OTHER_NETWORK: &str = "a network of one's own is --chain-id; there is nothing else to set";
 
 /// Juno's flags as of 0.15 and 0.16, less those in the table of settings.
-pub(crate) const REFUSED: &[Refused] = &[
+pub(crate) const JUNO: &[Refused] = &[
     with_value("eth-node", NO_L1),
     alone("pprof", NO_PPROF),
     with_value("pprof-host", NO_PPROF),
@@ -84,16 +84,55 @@ pub(crate) const REFUSED: &[Refused] = &[
     alone("forbid-rpc-batch-requests", "its newer name is --disable-rpc-batch-requests"),
 ];
 
+const NO_FORK: &str = "this chain begins with a genesis of its own; it does not continue another one's state";
+const KEPT: &str = "the data folder (--db-path) keeps everything by itself, at every moment; anvil's dump of a state is not \
+                    read: give accounts to begin with by --genesis";
+const DIALECT: &str = "the rules are those of Osaka; a genesis file (--genesis) may ask for earlier ones";
+
+/// anvil's flags as of 1.7, less those in the table of settings.
+pub(crate) const ANVIL: &[Refused] = &[
+    with_value("state", KEPT),
+    with_value("load-state", KEPT),
+    with_value("dump-state", KEPT),
+    with_value("state-interval", KEPT),
+    alone("preserve-historical-states", KEPT),
+    with_value("fork-url", NO_FORK),
+    with_value("rpc-url", NO_FORK),
+    with_value("fork-block-number", NO_FORK),
+    with_value("fork-chain-id", NO_FORK),
+    with_value("hardfork", DIALECT),
+    alone("optimism", DIALECT),
+    with_value("network", DIALECT),
+    alone("auto-impersonate", "impersonate each address by anvil_impersonateAccount"),
+    alone("mixed-mining", "blocks come each --block-time, or one for each transaction; not both"),
+    with_value("derivation-path", "accounts come from m/44'/60'/0'/0/n"),
+    with_value("mnemonic-random", "make words with another tool and give them by --mnemonic"),
+    with_value("mnemonic-seed-unsafe", "make words with another tool and give them by --mnemonic"),
+    with_value("slots-in-an-epoch", "safe and finalized are the newest block: there is no L1 that could undo it"),
+    with_value("gas-price", "there is a base fee: --base-fee says where it begins"),
+    alone("disable-block-gas-limit", "raise it by --gas-limit"),
+    with_value("code-size-limit", DIALECT),
+    alone("disable-code-size-limit", DIALECT),
+    with_value("allow-origin", "use --rpc-cors-enable to let web pages of any origin call"),
+    alone("no-cors", "web pages may not call unless --rpc-cors-enable is given"),
+    alone("steps-tracing", "debug_traceTransaction executes again when it is asked; nothing has to be recorded"),
+    with_value("config-out", "`sequenza config show evm` prints the settings"),
+    with_value("ipc", "there are HTTP and WebSocket"),
+    with_value("transaction-block-keeper", "every block is kept"),
+    alone("prune-history", "every block is kept; there is no pruning yet"),
+];
+
 #[cfg(test)]
 mod tests {
-    use super::*;
-    use crate::config::settings::setting;
+    use crate::config::settings::ChainKind;
 
     #[test]
     fn no_flag_is_both_a_setting_and_refused() {
-        for refused in REFUSED {
-            assert!(setting(refused.flag).is_none(), "{}", refused.flag);
-            assert!(!refused.reason.is_empty());
+        for chain in [ChainKind::Starknet, ChainKind::Evm] {
+            for refused in chain.refused() {
+                assert!(chain.setting(refused.flag).is_none(), "{}", refused.flag);
+                assert!(!refused.reason.is_empty());
+            }
         }
     }
 }

@@ -121,8 +121,16 @@ pub(crate) fn resolve(raw: &Raw, around: &Surroundings) -> Result<Starknet, Vec<
 
 /// The same, with the keys that were read, so that a test can tell whether one was forgotten.
 pub(super) fn resolve_noting(raw: &Raw, around: &Surroundings) -> (Result<Starknet, Vec<Fault>>, Vec<&'static str>) {
+    read_with(raw, |reader| read_all(reader, around))
+}
+
+/// Reads settings with `read`, and turns noted faults into an error.
+pub(super) fn read_with<T>(
+    raw: &Raw,
+    read: impl FnOnce(&mut Reader<'_>) -> Option<T>,
+) -> (Result<T, Vec<Fault>>, Vec<&'static str>) {
     let mut reader = Reader { raw, faults: Vec::new(), read: Vec::new() };
-    let resolved = read_all(&mut reader, around);
+    let resolved = read(&mut reader);
     let result = match resolved {
         Some(resolved) if reader.faults.is_empty() => Ok(resolved),
         _ => Err(reader.faults),
@@ -131,7 +139,7 @@ pub(super) fn resolve_noting(raw: &Raw, around: &Surroundings) -> (Result<Starkn
 }
 
 /// Reads settings one by one and keeps the faults.
-struct Reader<'a> {
+pub(super) struct Reader<'a> {
     raw: &'a Raw,
     faults: Vec<Fault>,
     read: Vec<&'static str>,
@@ -139,7 +147,11 @@ struct Reader<'a> {
 
 impl Reader<'_> {
     /// The setting, or none with the fault noted. A default that is to be worked out is no fault.
-    fn optional<T>(&mut self, key: &'static str, parse: impl FnOnce(&str) -> Result<T, String>) -> Option<T> {
+    pub(super) fn optional<T>(
+        &mut self,
+        key: &'static str,
+        parse: impl FnOnce(&str) -> Result<T, String>,
+    ) -> Option<T> {
         self.read.push(key);
         let text = self.raw.given(key)?.text.as_deref()?;
         match parse(text) {
@@ -152,25 +164,30 @@ impl Reader<'_> {
     }
 
     /// The setting, or `stand_in` with the fault noted. `stand_in` never gets out, because a fault ends it all.
-    fn value<T>(&mut self, key: &'static str, stand_in: T, parse: impl FnOnce(&str) -> Result<T, String>) -> T {
+    pub(super) fn value<T>(
+        &mut self,
+        key: &'static str,
+        stand_in: T,
+        parse: impl FnOnce(&str) -> Result<T, String>,
+    ) -> T {
         self.optional(key, parse).unwrap_or(stand_in)
     }
 
-    fn switch(&mut self, key: &'static str) -> bool {
+    pub(super) fn switch(&mut self, key: &'static str) -> bool {
         self.value(key, false, switch)
     }
 
-    fn count(&mut self, key: &'static str, least: u64, most: u64) -> usize {
+    pub(super) fn count(&mut self, key: &'static str, least: u64, most: u64) -> usize {
         let number = self.value(key, least, |text| number(text, least, most));
         usize::try_from(number).unwrap_or(usize::MAX)
     }
 
-    fn bytes(&mut self, key: &'static str, least: u64) -> usize {
+    pub(super) fn bytes(&mut self, key: &'static str, least: u64) -> usize {
         let bytes = self.value(key, least, |text| bytes(text, least));
         usize::try_from(bytes).unwrap_or(usize::MAX)
     }
 
-    fn time(&mut self, key: &'static str, least: Duration, most: Duration) -> Duration {
+    pub(super) fn time(&mut self, key: &'static str, least: Duration, most: Duration) -> Duration {
         self.value(key, least, |text| time(text, least, most))
     }
 
@@ -181,11 +198,11 @@ impl Reader<'_> {
     }
 
     /// Whether somebody said it, rather than nobody.
-    fn is_given(&self, key: &str) -> bool {
+    pub(super) fn is_given(&self, key: &str) -> bool {
         self.raw.given(key).is_some_and(|given| given.origin != Origin::Default)
     }
 
-    fn fault(&mut self, key: &'static str, remedy: impl Into<String>) {
+    pub(super) fn fault(&mut self, key: &'static str, remedy: impl Into<String>) {
         let Some(given) = self.raw.given(key) else { return };
         self.faults.push(Fault {
             key: key.to_owned(),
@@ -197,19 +214,15 @@ impl Reader<'_> {
 }
 
 const MINUTE: Duration = Duration::from_secs(60);
-const DAY: Duration = Duration::from_secs(86_400);
+pub(crate) const DAY: Duration = Duration::from_secs(86_400);
 const MILLISECOND: Duration = Duration::from_millis(1);
 /// The shortest slot that the heart takes (`sequencer::SLOT_MIN`).
-const BLOCK_TIME_MIN: Duration = Duration::from_millis(200);
+pub(super) const BLOCK_TIME_MIN: Duration = Duration::from_millis(200);
 
 fn read_all(reader: &mut Reader<'_>, around: &Surroundings) -> Option<Starknet> {
     mode(reader);
     let chain = chain(reader, around);
-    let data_dir = reader.optional("db-path", |text| match text {
-        "" => Err("name a folder".to_owned()),
-        text => Ok(PathBuf::from(text)),
-    });
-    let data_dir = data_dir
+    let data_dir = data_dir(reader)
         .unwrap_or_else(|| around.data_home.join("sequenza").join("starknet").join(folder_name(&chain.chain_id)));
     Some(Starknet {
         chain,
@@ -221,13 +234,7 @@ fn read_all(reader: &mut Reader<'_>, around: &Surroundings) -> Option<Starknet> 
             cpu_time: reader.time("max-compilation-cpu-time", Duration::from_secs(1), DAY),
             concurrent: reader.count("max-concurrent-compilations", 1, 256),
         },
-        pool: PoolLimits {
-            transactions: reader.count("pool-transactions", 1, 100_000_000),
-            bytes: reader.bytes("pool-size", 1_000_000),
-            per_account: reader.count("pool-per-account", 1, 1_000_000),
-            nonce_gap: reader.value("pool-nonce-gap", 0, |text| number(text, 0, 1_000_000)),
-            ttl: reader.time("pool-ttl", Duration::from_secs(1), 30 * DAY),
-        },
+        pool: pool(reader),
         endpoints: endpoints(reader),
         rpc: rpc_limits(reader),
         event_page_max: reader.count("rpc-event-page-max", 1, 100_000),
@@ -235,13 +242,35 @@ fn read_all(reader: &mut Reader<'_>, around: &Surroundings) -> Option<Starknet> 
             .optional("max-vms", |text| number(text, 1, 4096))
             .map_or(around.processors.max(1), |count| usize::try_from(count).unwrap_or(usize::MAX)),
         cors_any: reader.switch("rpc-cors-enable"),
-        log: Log {
-            filter: reader.value("log-level", String::new(), log_filter),
-            json: reader.switch("log-json"),
-            colour: reader.switch("colour"),
-        },
+        log: log(reader),
         from_juno: reader.raw.from_juno,
     })
+}
+
+/// The data folder, where one is named.
+pub(super) fn data_dir(reader: &mut Reader<'_>) -> Option<PathBuf> {
+    reader.optional("db-path", |text| match text {
+        "" => Err("name a folder".to_owned()),
+        text => Ok(PathBuf::from(text)),
+    })
+}
+
+pub(super) fn pool(reader: &mut Reader<'_>) -> PoolLimits {
+    PoolLimits {
+        transactions: reader.count("pool-transactions", 1, 100_000_000),
+        bytes: reader.bytes("pool-size", 1_000_000),
+        per_account: reader.count("pool-per-account", 1, 1_000_000),
+        nonce_gap: reader.value("pool-nonce-gap", 0, |text| number(text, 0, 1_000_000)),
+        ttl: reader.time("pool-ttl", Duration::from_secs(1), 30 * DAY),
+    }
+}
+
+pub(super) fn log(reader: &mut Reader<'_>) -> Log {
+    Log {
+        filter: reader.value("log-level", String::new(), log_filter),
+        json: reader.switch("log-json"),
+        colour: reader.switch("colour"),
+    }
 }
 
 /// The switches of Juno that have one position here.
@@ -314,7 +343,7 @@ fn chain(reader: &mut Reader<'_>, around: &Surroundings) -> ChainSettings {
     }
 }
 
-fn endpoints(reader: &mut Reader<'_>) -> Endpoints {
+pub(super) fn endpoints(reader: &mut Reader<'_>) -> Endpoints {
     let mut place = |host: &'static str, port: &'static str| HostPort {
         host: reader.value(host, String::new(), host_name),
         port: reader.value(port, 0, |text| number(text, 0, 65_535)).try_into().unwrap_or(0),
@@ -345,7 +374,7 @@ fn endpoints(reader: &mut Reader<'_>) -> Endpoints {
     }
 }
 
-fn rpc_limits(reader: &mut Reader<'_>) -> rpc::Limits {
+pub(super) fn rpc_limits(reader: &mut Reader<'_>) -> rpc::Limits {
     let batches = !reader.switch("disable-rpc-batch-requests");
     let batch = reader.count("rpc-batch-max", 1, 100_000);
     rpc::Limits {
@@ -418,7 +447,7 @@ fn protocol(text: &str) -> Result<StarknetVersion, String> {
     }
 }
 
-fn host_name(text: &str) -> Result<String, String> {
+pub(super) fn host_name(text: &str) -> Result<String, String> {
     let sound = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b".:-_[]%".contains(&byte));
     sound.then(|| text.to_owned()).ok_or_else(|| "use an address such as 127.0.0.1, or a host name".to_owned())
 }
@@ -444,7 +473,7 @@ fn folder_name(chain_id: &str) -> String {
 mod tests {
     use super::*;
     use crate::config::raw::Sources;
-    use crate::config::settings::SETTINGS;
+    use crate::config::settings::ChainKind;
 
     fn around() -> Surroundings {
         Surroundings { processors: 4, data_home: PathBuf::from("/home/u/.local/share") }
@@ -452,7 +481,7 @@ mod tests {
 
     fn raw(flags: &[(&str, &str)]) -> Raw {
         let flags: Vec<_> = flags.iter().map(|(name, text)| ((*name).to_owned(), (*text).to_owned())).collect();
-        let sources = Sources { flags: &flags, environment: &[], file: None, as_juno: false };
+        let sources = Sources { flags: &flags, environment: &[], file: None, as_juno: false, ..Sources::default() };
         let (raw, faults) = Raw::collect(&sources);
         assert_eq!(faults, []);
         raw
@@ -470,7 +499,7 @@ mod tests {
     fn every_setting_is_read() {
         let (_, mut read) = resolve_noting(&raw(&[]), &around());
         read.sort_unstable();
-        let mut keys: Vec<_> = SETTINGS.iter().map(|setting| setting.key).collect();
+        let mut keys: Vec<_> = ChainKind::Starknet.settings().map(|setting| setting.key).collect();
         keys.sort_unstable();
         assert_eq!(read, keys);
     }
@@ -550,7 +579,7 @@ mod tests {
         assert_ne!(resolved(&[("http", "false"), ("ws", "true")]), resolved(&[("ws", "true")]));
         // These two, and `http` above, are the settings that the list leaves out.
         assert_eq!(faults(&[("seq-enable", "false"), ("disable-l1-verification", "false")]).len(), 2);
-        assert_eq!(OTHER_VALUES.len() + 3, SETTINGS.len());
+        assert_eq!(OTHER_VALUES.len() + 3, ChainKind::Starknet.settings().count());
     }
 
     #[test]

@@ -1,7 +1,52 @@
-//! The table of settings of `sequenza starknet`: one row is a flag, an environment variable and a key of the file.
+//! The tables of settings: one row is a flag, an environment variable and a key of the file. Each chain has a table of its
+//! own; what all chains have stands in one table once.
 //!
 //! A row says how a setting is named and explained; `resolve` says what it means. A test checks that each row is read
 //! there and changes the outcome.
+
+use super::refused::{self, Refused};
+
+/// Which chain is to run, and so which settings there are.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum ChainKind {
+    /// `sequenza starknet`.
+    #[default]
+    Starknet,
+    /// `sequenza evm`.
+    Evm,
+}
+
+impl ChainKind {
+    /// The subcommand that runs it.
+    pub(crate) fn command(self) -> &'static str {
+        match self {
+            ChainKind::Starknet => "starknet",
+            ChainKind::Evm => "evm",
+        }
+    }
+
+    /// Its settings, in the order of the help.
+    pub(crate) fn settings(self) -> impl Iterator<Item = &'static Setting> {
+        let own = match self {
+            ChainKind::Starknet => STARKNET,
+            ChainKind::Evm => EVM,
+        };
+        own.iter().chain(SHARED)
+    }
+
+    /// The setting of this name.
+    pub(crate) fn setting(self, key: &str) -> Option<&'static Setting> {
+        self.settings().find(|setting| setting.key == key)
+    }
+
+    /// Flags of the program whose place it takes that have no effect to offer.
+    pub(crate) fn refused(self) -> &'static [Refused] {
+        match self {
+            ChainKind::Starknet => refused::JUNO,
+            ChainKind::Evm => refused::ANVIL,
+        }
+    }
+}
 
 /// How a setting is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,6 +84,27 @@ impl Setting {
         environment_name("SEQUENZA", self.key)
     }
 
+    /// The same flag as anvil names it.
+    pub(crate) fn alias(&self) -> Option<&'static str> {
+        match self.key {
+            "http-host" => Some("host"),
+            "http-port" => Some("port"),
+            "genesis" => Some("init"),
+            _ => None,
+        }
+    }
+
+    /// anvil's letter for it.
+    pub(crate) fn letter(&self) -> Option<char> {
+        match self.key {
+            "http-port" => Some('p'),
+            "accounts" => Some('a'),
+            "mnemonic" => Some('m'),
+            "block-time" => Some('b'),
+            _ => None,
+        }
+    }
+
     /// The variable that Juno reads for the same setting, where it has it.
     pub(crate) fn juno_variable(&self) -> Option<String> {
         JUNO_SETTINGS.contains(&self.key).then(|| environment_name("JUNO", self.key))
@@ -46,7 +112,7 @@ impl Setting {
 }
 
 fn environment_name(prefix: &str, key: &str) -> String {
-    format!("{prefix}_{}", key.replace('-', "_").to_ascii_uppercase())
+    format!("{prefix}_{}", key.replace(['-', '.'], "_").to_ascii_uppercase())
 }
 
 /// The settings whose names and meanings are Juno's.
@@ -91,6 +157,7 @@ const POOL: &str = "Transaction pool";
 const ENDPOINTS: &str = "Endpoints";
 const RPC: &str = "JSON-RPC limits";
 const LOGS: &str = "Logs";
+const ENGINE: &str = "Engine API";
 const JUNO: &str = "Accepted for Juno's command lines";
 
 const fn value(
@@ -109,8 +176,8 @@ const fn switch(key: &'static str, default: &'static str, group: &'static str, h
 
 use Fallback::{Computed, Is};
 
-/// Every setting of `sequenza starknet`, in the order of the help.
-pub(crate) const SETTINGS: &[Setting] = &[
+/// The settings of `sequenza starknet` alone, in the order of the help.
+const STARKNET: &[Setting] = &[
     value(
         "network",
         "NAME",
@@ -217,11 +284,96 @@ pub(crate) const SETTINGS: &[Setting] = &[
         "Processor time that the compiler of a declared class may take",
     ),
     value("max-concurrent-compilations", "N", Is("2"), EXECUTION, "Declared classes compiled at once"),
-    value("pool-transactions", "N", Is("50000"), POOL, "Transactions that may wait for a block"),
-    value("pool-size", "BYTES", Is("256MB"), POOL, "Memory that waiting transactions may take"),
-    value("pool-per-account", "N", Is("500"), POOL, "Transactions of one account that may wait"),
-    value("pool-nonce-gap", "N", Is("200"), POOL, "How far above the account's next nonce a transaction may be"),
-    value("pool-ttl", "TIME", Is("1h"), POOL, "A transaction that waits longer is dropped"),
+    value("rpc-event-page-max", "N", Is("1024"), EXECUTION, "Events on one page of starknet_getEvents"),
+    switch("seq-enable", "true", JUNO, "Sequencing is what this command does; false is refused"),
+    switch("disable-l1-verification", "true", JUNO, "There is no L1 in this mode; false is refused"),
+    value(
+        "http-port",
+        "PORT",
+        Is("6060"),
+        ENDPOINTS,
+        "Port to listen on; 0 takes any free one. (Dev tools often expect 5050)",
+    ),
+    value("ws-port", "PORT", Is("6061"), ENDPOINTS, "The WebSocket port; giving it opens that port"),
+];
+
+/// The settings of `sequenza evm` alone, in the order of the help.
+const EVM: &[Setting] = &[
+    value("chain-id", "ID", Is("31337"), CHAIN, "Chain id (EIP-155), decimal or 0x…; a genesis file brings its own"),
+    value(
+        "db-path",
+        "FOLDER",
+        Computed("<user's data folder>/sequenza/evm/<chain id>"),
+        CHAIN,
+        "Data folder; made when it does not exist; one process at a time",
+    ),
+    value(
+        "block-time",
+        "TIME",
+        Computed("none: a block for each transaction"),
+        BLOCKS,
+        "A block each so often, empty or not: 1, 0.5, 500ms, 1m; a number alone is seconds",
+    ),
+    switch("no-mining", "false", BLOCKS, "Make a block only when evm_mine or anvil_mine asks for one"),
+    value(
+        "order",
+        "ORDER",
+        Is("fees"),
+        BLOCKS,
+        "Which transaction comes first: fees (who pays most) or fifo (who came first)",
+    ),
+    value(
+        "gas-limit",
+        "GAS",
+        Is("30000000"),
+        BLOCKS,
+        "Gas that the transactions of a block may use together; a genesis file brings its own",
+    ),
+    value(
+        "genesis",
+        "FILE",
+        Computed("none: funded accounts from --mnemonic"),
+        GENESIS,
+        "Genesis in geth's JSON format; a data folder that began with another one is refused",
+    ),
+    value("accounts", "N", Is("10"), GENESIS, "Development accounts to fund, 0 to 1000"),
+    value("balance", "ETH", Is("10000"), GENESIS, "What each development account holds, in ether"),
+    value(
+        "mnemonic",
+        "WORDS",
+        Is("test test test test test test test test test test test junk"),
+        GENESIS,
+        "BIP-39 words that the accounts' keys come from (m/44'/60'/0'/0/n). The default is anvil's and public",
+    ),
+    value("base-fee", "WEI", Is("1000000000"), GENESIS, "Base fee of the first block"),
+    value(
+        "timestamp",
+        "SECONDS",
+        Computed("now, when the data folder is new"),
+        GENESIS,
+        "When the first block was, in seconds since 1970",
+    ),
+    value(
+        "authrpc.port",
+        "PORT",
+        Computed("none: this process decides by itself when a block is due"),
+        ENGINE,
+        "Serve the Engine API here, for a rollup node to drive the chain: no block is then made but on its order",
+    ),
+    value("authrpc.addr", "HOST", Is("127.0.0.1"), ENGINE, "Address of the Engine API's port"),
+    value(
+        "authrpc.jwtsecret",
+        "FILE",
+        Computed("none; needed with --authrpc.port"),
+        ENGINE,
+        "File with the secret of the Engine API: 64 hexadecimal digits, shared with the node that calls",
+    ),
+    value("http-port", "PORT", Is("8545"), ENDPOINTS, "Port to listen on; 0 takes any free one"),
+    value("ws-port", "PORT", Is("8546"), ENDPOINTS, "The WebSocket port; giving it opens that port"),
+];
+
+/// The settings that every chain has, after its own.
+const SHARED: &[Setting] = &[
     switch("http", "true", ENDPOINTS, "Serve JSON-RPC over HTTP, with health and metrics beside it"),
     value(
         "http-host",
@@ -229,13 +381,6 @@ pub(crate) const SETTINGS: &[Setting] = &[
         Is("127.0.0.1"),
         ENDPOINTS,
         "Address to listen on; 0.0.0.0 is every interface. The chain's dev keys are public: think first",
-    ),
-    value(
-        "http-port",
-        "PORT",
-        Is("6060"),
-        ENDPOINTS,
-        "Port to listen on; 0 takes any free one. (Dev tools often expect 5050)",
     ),
     Setting {
         key: "ws",
@@ -245,7 +390,6 @@ pub(crate) const SETTINGS: &[Setting] = &[
         help: "With --ws WebSockets get a port of their own besides; --ws=false switches them off",
     },
     value("ws-host", "HOST", Is("127.0.0.1"), ENDPOINTS, "Address of the WebSocket port; giving it opens that port"),
-    value("ws-port", "PORT", Is("6061"), ENDPOINTS, "The WebSocket port; giving it opens that port"),
     switch("metrics", "false", ENDPOINTS, "Serve /metrics and health on a port of their own as well"),
     value("metrics-host", "HOST", Is("127.0.0.1"), ENDPOINTS, "Address of the metrics port; giving it opens that port"),
     value("metrics-port", "PORT", Is("9090"), ENDPOINTS, "The metrics port; giving it opens that port"),
@@ -267,12 +411,16 @@ pub(crate) const SETTINGS: &[Setting] = &[
     value("rpc-body-timeout", "TIME", Is("30s"), RPC, "How long the body of a request may take to arrive"),
     value("rpc-idle-timeout", "TIME", Is("1m"), RPC, "How long a connection may stay silent between requests"),
     value("rpc-write-timeout", "TIME", Is("20s"), RPC, "How long a client may leave what we write unread"),
-    value("rpc-event-page-max", "N", Is("1024"), RPC, "Events on one page of starknet_getEvents"),
     value("rpc-subscriptions-max", "N", Is("1024"), RPC, "Subscriptions on one WebSocket"),
     value("ws-message-max", "BYTES", Is("5MB"), RPC, "Size of a WebSocket message from a client"),
     value("ws-queue-max", "N", Is("512"), RPC, "Messages waiting to be written to one WebSocket"),
     value("ws-calls-max", "N", Is("32"), RPC, "Messages of one WebSocket worked on at once"),
     value("ws-ping-interval", "TIME", Is("30s"), RPC, "A ping each so often; two unanswered ones end the connection"),
+    value("pool-transactions", "N", Is("50000"), POOL, "Transactions that may wait for a block"),
+    value("pool-size", "BYTES", Is("256MB"), POOL, "Memory that waiting transactions may take"),
+    value("pool-per-account", "N", Is("500"), POOL, "Transactions of one account that may wait"),
+    value("pool-nonce-gap", "N", Is("200"), POOL, "How far above the account's next nonce a transaction may be"),
+    value("pool-ttl", "TIME", Is("1h"), POOL, "A transaction that waits longer is dropped"),
     value(
         "log-level",
         "LEVEL",
@@ -282,14 +430,7 @@ pub(crate) const SETTINGS: &[Setting] = &[
     ),
     switch("log-json", "false", LOGS, "One JSON object per line"),
     switch("colour", "true", LOGS, "Colours in the log, where it goes to a terminal"),
-    switch("seq-enable", "true", JUNO, "Sequencing is what this command does; false is refused"),
-    switch("disable-l1-verification", "true", JUNO, "There is no L1 in this mode; false is refused"),
 ];
-
-/// The setting of this name.
-pub(crate) fn setting(key: &str) -> Option<&'static Setting> {
-    SETTINGS.iter().find(|setting| setting.key == key)
-}
 
 #[cfg(test)]
 mod tests {
@@ -297,14 +438,18 @@ mod tests {
 
     #[test]
     fn names_are_kebab_case_and_unique() {
-        let mut keys: Vec<_> = SETTINGS.iter().map(|setting| setting.key).collect();
-        assert!(keys.iter().all(|key| key.chars().all(|c| c == '-' || c.is_ascii_lowercase() || c.is_ascii_digit())));
-        keys.sort_unstable();
-        keys.windows(2).for_each(|pair| assert_ne!(pair[0], pair[1]));
+        for chain in [ChainKind::Starknet, ChainKind::Evm] {
+            let mut keys: Vec<_> = chain.settings().map(|setting| setting.key).collect();
+            let sound = |c: char| c == '-' || c == '.' || c.is_ascii_lowercase() || c.is_ascii_digit();
+            assert!(keys.iter().all(|key| key.chars().all(sound)));
+            keys.sort_unstable();
+            keys.windows(2).for_each(|pair| assert_ne!(pair[0], pair[1]));
+        }
     }
 
     #[test]
     fn every_name_taken_from_juno_is_a_setting() {
+        let setting = |key: &str| ChainKind::Starknet.setting(key);
         for key in JUNO_SETTINGS {
             assert!(setting(key).is_some(), "{key}");
         }

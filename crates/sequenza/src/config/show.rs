@@ -2,16 +2,23 @@
 
 use std::fmt::Write as _;
 
+use super::Evm;
 use super::raw::{Origin, Raw};
 use super::resolve::Starknet;
-use super::settings::{Fallback, Kind, SETTINGS, Setting};
+use super::settings::{Fallback, Kind, Setting};
+
+/// The resolved settings of either chain, for the defaults that were worked out.
+pub(crate) enum Resolved {
+    Starknet(Box<Starknet>),
+    Evm(Box<Evm>),
+}
 
 /// The settings as TOML with the origin of each beside it. Defaults are comments, so that the output, read back as
 /// `--config`, says what was said and no more.
-pub(crate) fn show(raw: &Raw, resolved: &Starknet) -> String {
+pub(crate) fn show(raw: &Raw, resolved: &Resolved) -> String {
     let mut text = String::new();
     let mut group = "";
-    for setting in SETTINGS {
+    for setting in raw.chain.settings() {
         if setting.group != group {
             group = setting.group;
             let _ = writeln!(text, "{}# {group}", if text.is_empty() { "" } else { "\n" });
@@ -21,7 +28,7 @@ pub(crate) fn show(raw: &Raw, resolved: &Starknet) -> String {
     text
 }
 
-fn line(setting: &Setting, raw: &Raw, resolved: &Starknet) -> String {
+fn line(setting: &Setting, raw: &Raw, resolved: &Resolved) -> String {
     let given = raw.given(setting.key);
     let origin = given.map_or(&Origin::Default, |given| &given.origin);
     let value = match given.and_then(|given| given.text.as_deref()) {
@@ -41,17 +48,28 @@ fn literal(setting: &Setting, text: &str) -> String {
     }
 }
 
-fn computed(setting: &Setting, resolved: &Starknet) -> String {
-    match setting.key {
+fn computed(setting: &Setting, resolved: &Resolved) -> String {
+    let found = match resolved {
+        Resolved::Starknet(resolved) => of_starknet(setting.key, resolved),
+        Resolved::Evm(resolved) => match setting.key {
+            "db-path" => Some(format!("{:?}", resolved.data_dir.display().to_string())),
+            _ => None,
+        },
+    };
+    found.unwrap_or_else(|| match setting.default {
+        Fallback::Computed(words) => format!("({words})"),
+        Fallback::Is(text) => format!("{text:?}"),
+    })
+}
+
+fn of_starknet(key: &str, resolved: &Starknet) -> Option<String> {
+    Some(match key {
         "chain-id" => format!("{:?}", resolved.chain.chain_id),
         "db-path" => format!("{:?}", resolved.data_dir.display().to_string()),
         "max-vms" => format!("\"{}\"", resolved.executions),
         "workers" => format!("\"{}\"", resolved.chain.workers),
-        _ => match setting.default {
-            Fallback::Computed(words) => format!("({words})"),
-            Fallback::Is(text) => format!("{text:?}"),
-        },
-    }
+        _ => return None,
+    })
 }
 
 #[cfg(test)]
@@ -67,10 +85,11 @@ mod tests {
         let around = Surroundings { processors: 2, data_home: PathBuf::from("/d") };
         let flags = [("http-port".to_owned(), "1234".to_owned()), ("log-json".to_owned(), "true".to_owned())];
         let environment = [("JUNO_SEQ_BLOCK_TIME".to_owned(), "3".to_owned())];
-        let sources = Sources { flags: &flags, environment: &environment, file: None, as_juno: false };
+        let sources =
+            Sources { flags: &flags, environment: &environment, file: None, as_juno: false, ..Sources::default() };
         let (raw, _) = Raw::collect(&sources);
         let resolved = resolve(&raw, &around).unwrap();
-        let text = show(&raw, &resolved);
+        let text = show(&raw, &Resolved::Starknet(Box::new(resolved.clone())));
         for part in [
             "http-port = \"1234\"",
             "# flag",
@@ -81,7 +100,8 @@ mod tests {
             assert!(text.contains(part), "{part} is missing in\n{text}");
         }
         let file = Some((Path::new("back.toml"), text.as_str()));
-        let (back, faults) = Raw::collect(&Sources { flags: &[], environment: &[], file, as_juno: false });
+        let (back, faults) =
+            Raw::collect(&Sources { flags: &[], environment: &[], file, as_juno: false, ..Sources::default() });
         assert_eq!(faults, []);
         let again = Starknet { from_juno: resolved.from_juno, ..resolve(&back, &around).unwrap() };
         assert_eq!(again, resolved);

@@ -4,42 +4,47 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use node::{
-    Clock, Deadlines, Driver, DriverHandle, JournalOptions, JournalPlace, Metrics, Outside, Parts, Readiness,
-    Supervisor,
+    Backend, Clock, Deadlines, Driver, DriverHandle, JournalOptions, JournalPlace, Metrics, Outside, Parts,
+    Persistence, Readiness,
 };
-use prometheus_client::registry::Registry;
 use rpc::{Check, Finding, Health};
 use sequencer::{AgreementConfig, Backoff, Config, Memory, Timetable};
-use starknet::backend::StarknetBackend;
 use types::{Millis, Timestamp};
 
+use super::process::Process;
 use crate::exit::{Exit, Failure};
 
 /// Folder of the journal in the data folder.
 const JOURNAL: &str = "journal";
 
+/// Slots of this length.
+///
+/// # Errors
+/// When it is too short or too long; names the flag that said it.
+pub(super) fn each(flag: &str, block_time: Duration) -> Result<Timetable, Failure> {
+    let slot = Millis::new(u64::try_from(block_time.as_millis()).unwrap_or(u64::MAX));
+    // Slots are counted from the epoch of the wall clock, so that a restart goes on counting where it was.
+    Timetable::gapless(Timestamp::from_millis(0), slot)
+        .map_err(|fault| Failure::new(Exit::Usage, format!("--{flag}: {fault}")))
+}
+
 /// Sets the driver up and hands it to the supervisor. The handle must be kept for as long as the driver is to run.
 ///
 /// # Errors
 /// When the driver cannot start.
-pub(super) async fn start(
-    block_time: Duration,
+pub(super) async fn start<B: Backend + Persistence>(
+    timetable: Timetable,
+    agreement: AgreementConfig,
     folder: &store::DataDir,
-    backend: StarknetBackend,
-    registry: &mut Registry,
-    supervisor: &mut Supervisor,
+    backend: Arc<B>,
+    process: &mut Process,
 ) -> Result<DriverHandle, Failure> {
-    let slot = Millis::new(u64::try_from(block_time.as_millis()).unwrap_or(u64::MAX));
-    // Slots are counted from the epoch of the wall clock, so that a restart goes on counting where it was.
-    let timetable = Timetable::gapless(Timestamp::from_millis(0), slot)
-        .map_err(|fault| Failure::new(Exit::Usage, format!("--seq-block-time: {fault}")))?;
-    let config = Config { timetable, agreement: AgreementConfig::Solo, active: true, backoff: Backoff::default() };
-    let backend = Arc::new(backend);
+    let config = Config { timetable, agreement, active: true, backoff: Backoff::default() };
     let parts = Parts {
         backend: backend.clone(),
         persistence: backend,
         journal: Some(JournalPlace { folder: folder.join(JOURNAL), options: JournalOptions::default() }),
-        metrics: Metrics::register(registry),
+        metrics: Metrics::register(&mut process.registry),
         clock: Clock::System,
         deadlines: Deadlines::default(),
         outside: Outside::default(),
@@ -47,8 +52,8 @@ pub(super) async fn start(
     // The chain brought itself up to the last block of its log when it was opened, so nothing is left to remember.
     let started = Driver::start(config, Memory::default(), parts).await;
     let (driver, handle) = started.map_err(|error| Failure::new(super::folder::exit_of(&error.to_string()), error))?;
-    let stop = supervisor.stop();
-    supervisor.spawn("driver", async move { driver.run(stop).await.map_err(Into::into) });
+    let stop = process.supervisor.stop();
+    process.supervisor.spawn("driver", async move { driver.run(stop).await.map_err(Into::into) });
     Ok(handle)
 }
 

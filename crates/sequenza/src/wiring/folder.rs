@@ -1,70 +1,32 @@
-//! The data folder, the key and the chain in it; and which exit code a fault of theirs has.
+//! The data folder, and which exit code a fault in it has.
 
 use std::path::Path;
 
-use starknet::pool::PoolError;
-use starknet::{Chain, ChainError};
 use store::{DataDir, OpenErrorKind, Schema};
 
-use super::chain_config;
-use crate::config;
 use crate::exit::{Exit, Failure};
-use crate::keys;
 
 /// Version of everything in the folder. Raise it when an older release could misread what this one writes.
 const SCHEMA_VERSION: u32 = 1;
 
 /// Folder of the chain in the data folder.
-const CHAIN: &str = "chain";
-
-/// A chain and the folder that it is in, which stays locked as long as this lives.
-pub(crate) struct Opened {
-    pub(crate) folder: DataDir,
-    pub(crate) chain: Chain,
-}
+pub(super) const CHAIN: &str = "chain";
 
 /// Whether there is a chain in the folder already.
 pub(crate) fn holds_chain(data_dir: &Path) -> bool {
     data_dir.join(CHAIN).is_dir()
 }
 
-/// Locks the folder and opens the chain in it; makes both when they are not there. Waits for the disk.
+/// Locks the folder; makes it when it is not there. `identity` is the chain that it must belong to.
 ///
 /// # Errors
 /// With the exit code of the fault.
-pub(crate) fn open_chain(settings: &config::Starknet) -> Result<Opened, Failure> {
-    let schema = Schema {
-        version: SCHEMA_VERSION,
-        version_min: SCHEMA_VERSION,
-        identity: format!("starknet {}", settings.chain.chain_id),
-    };
-    let folder =
-        DataDir::open(&settings.data_dir, &schema).map_err(|error| Failure::new(exit_of_kind(error.kind()), error))?;
-    let key = keys::block_signing(folder.path())?;
-    let chain = Chain::open(&folder.join(CHAIN), chain_config(&settings.chain, key)?).map_err(chain_failure)?;
-    Ok(Opened { folder, chain })
+pub(super) fn open_folder(path: &Path, identity: &str) -> Result<DataDir, Failure> {
+    let schema = Schema { version: SCHEMA_VERSION, version_min: SCHEMA_VERSION, identity: identity.to_owned() };
+    DataDir::open(path, &schema).map_err(|error| Failure::new(exit_of_kind(error.kind()), error))
 }
 
-pub(super) fn chain_failure(error: ChainError) -> Failure {
-    let exit = match &error {
-        ChainError::Genesis(_) => Exit::BadData,
-        ChainError::Storage(reason) => exit_of(reason),
-        ChainError::Execution(_) => Exit::Internal,
-    };
-    Failure::new(exit, error)
-}
-
-pub(super) fn pool_failure(error: PoolError) -> Failure {
-    let exit = match &error {
-        PoolError::Log(log) => exit_of_kind(log.kind()),
-        PoolError::Record(_) => Exit::Configuration,
-        PoolError::Chain(ChainError::Genesis(_)) => Exit::BadData,
-        PoolError::Read(_) | PoolError::Chain(_) => exit_of(&error.to_string()),
-    };
-    Failure::new(exit, format!("the pool: {error}"))
-}
-
-fn exit_of_kind(kind: OpenErrorKind) -> Exit {
+pub(super) fn exit_of_kind(kind: OpenErrorKind) -> Exit {
     match kind {
         OpenErrorKind::Locked => Exit::Temporary,
         OpenErrorKind::CannotCreate => Exit::CannotCreate,

@@ -37,7 +37,7 @@ pub fn update<S: NodeSource, K: AsRef<[u8]>>(
         sorted.push((nibbles(key.as_ref())?, value.filter(|value| !value.is_empty())));
     }
     // Stable, so that the last of equal keys stays the last.
-    sorted.sort_by(|(a, _), (b, _)| a.cmp(b));
+    sorted.sort_by_key(|(key, _)| *key);
     sorted.reverse();
     sorted.dedup_by(|(earlier, _), (later, _)| earlier == later);
     sorted.reverse();

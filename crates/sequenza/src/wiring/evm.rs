@@ -1,0 +1,333 @@
+//! `sequenza evm`.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use alloy_primitives::{Address, U256};
+use alloy_signer_local::coins_bip39::English;
+use alloy_signer_local::{MnemonicBuilder, PrivateKeySigner};
+use evm::chain::Verified;
+use evm::engine_api::EngineApi;
+use evm::genesis::DevGenesis;
+use evm::pool::PoolError;
+use evm::rpc::{ChainClock, DevControl, Development, EthRpc};
+use evm::{BlockPolicy, Chain, ChainError, EvmBackend, Pool};
+use mempool::Order;
+use node::DriverHandle;
+use rpc::{Health, JwtSecret, Namespace, SecretError, Service, Surface};
+use sequencer::AgreementConfig;
+use store::DataDir;
+
+use super::drive;
+use super::folder::{CHAIN, exit_of, exit_of_kind, open_folder};
+use super::gauges::{Figures, Gauges};
+use super::listen::{Listening, listen};
+use super::mining::Miner;
+use super::namespace::{Both, Engine as EngineNamespace, Ethereum as EthNamespace};
+use super::process::{Process, blocking};
+use super::starknet::pool_limits;
+use crate::banner::{EvmAccount, EvmBanner};
+use crate::config::{self, DAY, Evm, EvmGenesis, Mining};
+use crate::exit::{Exit, Failure};
+
+/// Where JSON-RPC is answered.
+const RPC_PATHS: [&str; 3] = ["/", "/rpc", "/ws"];
+/// Wei of one ether.
+const ETHER: u64 = 1_000_000_000_000_000_000;
+/// Free bytes in the header of each block.
+const EXTRA_DATA: &[u8] = b"sequenza";
+
+/// What the chain begins with, and the keys that are known for it.
+#[derive(Clone)]
+struct Beginning {
+    genesis: alloy_genesis::Genesis,
+    signers: Vec<PrivateKeySigner>,
+    /// Whether another time of block 0 is the same beginning: none was asked for.
+    any_time: bool,
+}
+
+/// Runs the chain until it is told to stop or a part of it ends.
+///
+/// # Errors
+/// With the reason and the exit code.
+pub(crate) async fn run(settings: Evm) -> Result<(), Failure> {
+    let mut process = Process::begin(&settings.endpoints).await?;
+    let opening = settings.clone();
+    let Opened { folder, data_dir, chain, signers } = blocking(move || open(&opening)).await?;
+    let (path, on, limits) = (folder.join("pool"), chain.clone(), pool_limits(&settings.pool));
+    let order = if settings.by_fees { Order::Tip } else { Order::Fifo };
+    let pool = blocking(move || Pool::open(&path, &on, limits, order).map_err(pool_failure)).await?;
+    register(&mut process, &chain, &pool);
+    let policy = BlockPolicy {
+        beneficiary: Address::ZERO,
+        gas_limit: chain.head().gas_limit,
+        extra_data: EXTRA_DATA.into(),
+        empty_blocks: true,
+    };
+    let backend = EvmBackend::new(chain.clone(), pool.clone(), policy);
+    let led = match &settings.engine {
+        Some(engine) => Led::Outside(EnginePort::open(engine, &chain, &pool, &backend).await?),
+        None => lead(&settings, &folder, backend.clone(), &pool, &mut process).await?,
+    };
+    let (engine_url, health) = match &led {
+        Led::Outside(port) => (Some(port.url()), Health::new()),
+        Led::Here { driver, .. } => (None, drive::health(driver)),
+    };
+    let text = banner(&settings, &process, &chain, data_dir, &signers, engine_url).text();
+    let greeting = format!(
+        "Sequenza {}: the JSON-RPC endpoint of the EVM chain {}.\nSend requests by POST, or open a WebSocket. Health is at \
+         /readyz, metrics at /metrics.\n",
+        env!("CARGO_PKG_VERSION"),
+        chain.spec().chain_id()
+    );
+    let namespace = namespace(&settings, &chain, &pool, backend, &led, signers);
+    let service = process.service(&settings.rpc, settings.cors_any, greeting, health);
+    let driver = match led {
+        Led::Here { driver, .. } => Some(driver),
+        Led::Outside(port) => {
+            port.serve(&service, namespace.clone(), &mut process);
+            None
+        }
+    };
+    let service = RPC_PATHS.iter().fold(service, |service, path| service.mount(path, namespace.clone()));
+    let ended = process.run(&text, service).await;
+    drop((driver, folder));
+    ended
+}
+
+/// Who decides when a block is due.
+enum Led {
+    /// The driver in this process, and who demands blocks of it.
+    Here { driver: DriverHandle, miner: Arc<Miner>, clock: Arc<ChainClock> },
+    /// Whoever calls the Engine API.
+    Outside(EnginePort),
+}
+
+/// The Engine API and the socket that it will be served on.
+struct EnginePort {
+    api: Arc<EngineApi>,
+    secret: JwtSecret,
+    socket: Listening,
+}
+
+impl EnginePort {
+    async fn open(
+        settings: &config::Engine,
+        chain: &Chain,
+        pool: &Pool,
+        backend: &EvmBackend,
+    ) -> Result<Self, Failure> {
+        let secret = JwtSecret::from_file(&settings.secret).map_err(|error| {
+            let exit = if matches!(error, SecretError::Unreadable { .. }) { Exit::Permission } else { Exit::BadData };
+            Failure::new(exit, format!("--authrpc.jwtsecret={}: {error}", settings.secret.display()))
+        })?;
+        let socket = listen(&settings.place).await?;
+        let api = Arc::new(EngineApi::new(chain.clone(), pool.clone(), backend.clone()));
+        Ok(EnginePort { api, secret, socket })
+    }
+
+    fn url(&self) -> String {
+        format!("http://{}", self.socket.reached_at())
+    }
+
+    /// Answers the Engine API and, as rollup nodes expect it on this port, the chain's own methods too.
+    fn serve(self, beside: &Service, chain: Arc<dyn Namespace>, process: &mut Process) {
+        let both = Arc::new(Both(Arc::new(EngineNamespace(self.api)), chain));
+        let service = beside.beside().authenticated(self.secret).mount("/", both).shared();
+        let surface = Surface { http: true, websocket: true, health: false, metrics: false };
+        process.serve("engine api", service, self.socket, surface);
+    }
+}
+
+/// Starts the driver and who demands blocks of it.
+async fn lead(
+    settings: &Evm,
+    folder: &DataDir,
+    backend: EvmBackend,
+    pool: &Pool,
+    process: &mut Process,
+) -> Result<Led, Failure> {
+    let expected = match settings.mining {
+        Mining::Each(time) => time,
+        // No block is due as long as nobody wants one.
+        Mining::EachTransaction | Mining::Asked => DAY,
+    };
+    let timetable = drive::each("block-time", expected)?;
+    let driver = drive::start(timetable, AgreementConfig::OnDemand, folder, Arc::new(backend), process).await?;
+    let (miner, clock) = (Miner::new(driver.clone(), settings.mining), Arc::new(ChainClock::default()));
+    let mining = Arc::clone(&miner).run(pool.clone(), Arc::clone(&clock), process.supervisor.stop());
+    process.supervisor.spawn("mining", async move {
+        mining.await;
+        Ok(())
+    });
+    Ok(Led::Here { driver, miner, clock })
+}
+
+/// A chain, the folder that it is in, which stays locked as long as this lives, and the keys of its accounts.
+struct Opened {
+    folder: DataDir,
+    data_dir: PathBuf,
+    chain: Chain,
+    signers: Vec<PrivateKeySigner>,
+}
+
+/// Locks the folder and opens the chain in it; makes both when they are not there. Waits for the disk.
+fn open(settings: &Evm) -> Result<Opened, Failure> {
+    let Beginning { mut genesis, signers, any_time } = beginning(settings)?;
+    let chain_id = genesis.config.chain_id;
+    let data_dir = if settings.folder_given {
+        settings.data_dir.clone()
+    } else {
+        settings.data_dir.with_file_name(chain_id.to_string())
+    };
+    let folder = open_folder(&data_dir, &format!("evm {chain_id}"))?;
+    let place = folder.join(CHAIN);
+    let chain = match place.join("blocks").is_dir().then(|| Chain::open(&place, None)) {
+        // A folder that a crash left before the chain began holds none yet.
+        None | Some(Err(ChainError::Genesis(_))) => Chain::open(&place, Some(genesis)).map_err(chain_failure)?,
+        Some(chain) => {
+            let chain = chain.map_err(chain_failure)?;
+            if any_time {
+                genesis.timestamp = chain.genesis().timestamp;
+            }
+            if *chain.genesis() != genesis {
+                return Err(another_beginning(&data_dir));
+            }
+            chain
+        }
+    };
+    Ok(Opened { folder, data_dir, chain, signers })
+}
+
+fn another_beginning(data_dir: &Path) -> Failure {
+    let advice = "give the settings of then (accounts, balance, mnemonic, genesis, gas limit, base fee, timestamp), or choose another \
+                  folder with --db-path";
+    let reason = format!("{} belongs to a chain that began with another genesis: {advice}", data_dir.display());
+    Failure::new(Exit::Configuration, reason)
+}
+
+/// Checks the chain of a folder that no process uses.
+///
+/// # Errors
+/// With the exit code of the fault.
+pub(crate) fn verify(settings: &Evm) -> Result<Verified, Failure> {
+    let folder = open_folder(&settings.data_dir, &format!("evm {}", settings.chain_id))?;
+    let chain = Chain::open(&folder.join(CHAIN), None).map_err(chain_failure)?;
+    chain.verify().map_err(|error| Failure::new(Exit::BadData, error))
+}
+
+fn beginning(settings: &Evm) -> Result<Beginning, Failure> {
+    match &settings.genesis {
+        EvmGenesis::File(path) => {
+            let bad = |reason: String| Failure::new(Exit::BadData, format!("--genesis={}: {reason}", path.display()));
+            let text = std::fs::read_to_string(path)
+                .map_err(|error| bad(format!("{error}: name a genesis file in geth's format")))?;
+            let genesis = evm::genesis::parse(&text).map_err(|error| bad(error.to_string()))?;
+            Ok(Beginning { genesis, signers: Vec::new(), any_time: false })
+        }
+        EvmGenesis::Dev { accounts, balance, mnemonic, base_fee, timestamp } => {
+            let signers = signers(mnemonic, *accounts)?;
+            let wei = U256::from(*balance) * U256::from(ETHER);
+            let genesis = DevGenesis {
+                chain_id: settings.chain_id,
+                balances: signers.iter().map(|signer| (signer.address(), wei)).collect(),
+                gas_limit: settings.gas_limit,
+                base_fee: *base_fee,
+                timestamp: timestamp.unwrap_or_else(now),
+            };
+            Ok(Beginning { genesis: genesis.into_file(), signers, any_time: timestamp.is_none() })
+        }
+    }
+}
+
+/// The accounts at m/44'/60'/0'/0/n.
+fn signers(mnemonic: &str, count: u32) -> Result<Vec<PrivateKeySigner>, Failure> {
+    let words = MnemonicBuilder::<English>::default().phrase(mnemonic);
+    let signer = |index| words.clone().index(index).and_then(|words| words.build());
+    // The words themselves stay out of the message: they may be somebody's.
+    let wrong =
+        |_| Failure::new(Exit::Usage, "--mnemonic: not the words of BIP-39's English list, or their checksum is wrong");
+    (0..count).map(signer).collect::<Result<_, _>>().map_err(wrong)
+}
+
+fn now() -> u64 {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    since.map_or(0, |since| since.as_secs())
+}
+
+fn register(process: &mut Process, chain: &Chain, pool: &Pool) {
+    let (chain, pool) = (chain.clone(), pool.clone());
+    process.registry.register_collector(Box::new(Gauges::new(move || {
+        let (head, (transactions, bytes)) = (chain.head(), pool.load());
+        Figures {
+            head: head.number,
+            head_time: head.timestamp,
+            pool_transactions: transactions as u64,
+            pool_bytes: bytes as u64,
+            pool_disk_bytes: None,
+        }
+    })));
+}
+
+fn chain_failure(error: ChainError) -> Failure {
+    let exit = match &error {
+        ChainError::Genesis(_) => Exit::BadData,
+        ChainError::Storage(reason) => exit_of(reason),
+        ChainError::Execution(_) => Exit::Internal,
+    };
+    Failure::new(exit, error)
+}
+
+fn pool_failure(error: PoolError) -> Failure {
+    let exit = match &error {
+        PoolError::Log(log) => exit_of_kind(log.kind()),
+        PoolError::Record => Exit::Configuration,
+        PoolError::Read(_) | PoolError::Chain(_) => exit_of(&error.to_string()),
+    };
+    Failure::new(exit, format!("the pool: {error}"))
+}
+
+fn banner(
+    settings: &Evm,
+    process: &Process,
+    chain: &Chain,
+    data_dir: PathBuf,
+    signers: &[PrivateKeySigner],
+    engine: Option<String>,
+) -> EvmBanner {
+    let blocks = match settings.mining {
+        _ if engine.is_some() => "on the order of the Engine API's caller".to_owned(),
+        Mining::EachTransaction => "one for each transaction".to_owned(),
+        Mining::Each(time) => format!("one each {}", humantime::format_duration(time)),
+        Mining::Asked => "when evm_mine asks for one".to_owned(),
+    };
+    let (mnemonic, balance) = match &settings.genesis {
+        EvmGenesis::Dev { mnemonic, balance, .. } => (mnemonic.clone(), *balance),
+        EvmGenesis::File(_) => (String::new(), 0),
+    };
+    let head = chain.head();
+    EvmBanner {
+        chain_id: chain.spec().chain_id(),
+        blocks,
+        head: head.number,
+        gas_limit: head.gas_limit,
+        base_fee: chain.next_base_fee(&head),
+        data_dir: std::path::absolute(&data_dir).unwrap_or(data_dir),
+        accounts: signers
+            .iter()
+            .map(|signer| EvmAccount {
+                address: signer.address().to_string(),
+                private_key: alloy_primitives::hex::encode_prefixed(signer.to_bytes()),
+            })
+            .collect(),
+        balance,
+        mnemonic,
+        places: process.places("/ws"),
+        engine,
+    }
+}
+
+/// The chain's methods; with those of a development chain where blocks are made here and the accounts' keys are public.
+fn namespace(chain: Chain, pool: Pool, development: Option<Development>) -> Arc<dyn Namespace> {
+    Arc::new(Ethereum(EthRpc::new(chain, pool, evm::rpc::Limits::default(), development)))
+}
