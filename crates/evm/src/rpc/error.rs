@@ -136,8 +136,9 @@ impl From<Refusal> for RpcError {
 
 /// The text in the bytes of a revert: of `Error(string)`, or what `Panic(uint256)` means.
 fn revert_reason(output: &[u8]) -> Option<String> {
-    alloy_sol_types::decode_revert_reason(output)
-        .map(|reason| reason.strip_prefix("revert: ").map(str::to_owned).unwrap_or(reason))
+    let reason = alloy_sol_types::decode_revert_reason(output)?;
+    let reason = reason.strip_prefix("revert: ").map_or(reason.clone(), str::to_owned);
+    (!reason.is_empty()).then_some(reason)
 }
 
 /// The beginning of a text that came from outside.
