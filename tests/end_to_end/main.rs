@@ -12,6 +12,7 @@ mod disk;
 mod health;
 mod javascript;
 mod juno;
+mod messages;
 mod python;
 mod rust_client;
 mod websocket;
