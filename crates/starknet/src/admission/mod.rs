@@ -324,6 +324,7 @@ struct Examined {
     executable: Examination,
 }
 
+#[allow(clippy::large_enum_variant, reason = "it lives for one submission and is moved once")]
 enum Examination {
     /// With its hash, and what the native check of the signature says, if there is one for the account's class.
     Complete(AccountTransaction, Option<Result<(), Refused>>),
