@@ -23,7 +23,7 @@ use super::folder::{CHAIN, exit_of, exit_of_kind, open_folder};
 use super::gauges::{Figures, Gauges};
 use super::listen::{Listening, listen};
 use super::mining::Miner;
-use super::namespace::{Both, Engine as EngineNamespace, Ethereum as EthNamespace};
+use super::namespace::{Both, Engine as EngineNamespace, Ethereum};
 use super::process::{Process, blocking};
 use super::starknet::pool_limits;
 use crate::banner::{EvmAccount, EvmBanner};
@@ -80,7 +80,7 @@ pub(crate) async fn run(settings: Evm) -> Result<(), Failure> {
         env!("CARGO_PKG_VERSION"),
         chain.spec().chain_id()
     );
-    let namespace = namespace(&settings, &chain, &pool, backend, &led, signers);
+    let namespace = namespace(&chain, &pool, backend, &led, signers);
     let service = process.service(&settings.rpc, settings.cors_any, greeting, health);
     let driver = match led {
         Led::Here { driver, .. } => Some(driver),
@@ -327,7 +327,22 @@ fn banner(
     }
 }
 
-/// The chain's methods; with those of a development chain where blocks are made here and the accounts' keys are public.
-fn namespace(chain: Chain, pool: Pool, development: Option<Development>) -> Arc<dyn Namespace> {
-    Arc::new(Ethereum(EthRpc::new(chain, pool, evm::rpc::Limits::default(), development)))
+/// The chain's methods; with those of a development chain where blocks are made here.
+fn namespace(
+    chain: &Chain,
+    pool: &Pool,
+    backend: EvmBackend,
+    led: &Led,
+    signers: Vec<PrivateKeySigner>,
+) -> Arc<dyn Namespace> {
+    let development = match led {
+        Led::Here { miner, clock, .. } => {
+            let control: Arc<dyn DevControl> = Arc::clone(miner) as _;
+            Some(Development { signers, control, clock: Arc::clone(clock), backend })
+        }
+        // Two who make blocks would undo each other's.
+        Led::Outside(_) => None,
+    };
+    let limits = evm::rpc::Limits::default();
+    Arc::new(Ethereum(EthRpc::new(chain.clone(), pool.clone(), limits, development)))
 }
