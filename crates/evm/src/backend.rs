@@ -55,6 +55,8 @@ struct Build {
     id: BuildId,
     attributes: Attributes,
     outcome: Option<Outcome>,
+    /// Its block was imported, and stays known when the build is given up.
+    imported: bool,
 }
 
 /// What sealing gave: repeated when asked again.
@@ -199,7 +201,7 @@ impl Inner {
             return Err(BackendError::Reset("the time asked for is not above the parent's".into()));
         }
         self.give_up(&mut build, None);
-        *build = Some(Build { id, attributes, outcome: None });
+        *build = Some(Build { id, attributes, outcome: None, imported: false });
         Ok(())
     }
 
@@ -257,18 +259,24 @@ impl Inner {
 
     /// Ends the build (`id`, or any): if its block is not part of the chain, its transactions go back to the pool.
     fn give_up(&self, build: &mut Option<Build>, id: Option<BuildId>) {
-        let given_up = build.take_if(|build| id.is_none_or(|id| id == build.id));
-        let Some(Outcome::Block(staged)) = given_up.and_then(|build| build.outcome) else { return };
+        let Some(given_up) = build.take_if(|build| id.is_none_or(|id| id == build.id)) else { return };
+        let Some(Outcome::Block(staged)) = given_up.outcome else { return };
         if staged.header().number <= self.chain.head().number {
             return;
         }
-        self.chain.unstage(staged.header().seal());
+        if !given_up.imported {
+            self.chain.unstage(staged.header().seal());
+        }
         self.pool.returned(&hashes(&staged));
     }
 
     fn import(&self, payload: &Payload) -> Result<Verdict, BackendError> {
         let hash = B256::from(*payload.block.hash.as_bytes());
         if self.chain.staged(hash).is_some_and(|staged| staged.payload.body == payload.body) {
+            if let Some(build) = &mut *self.build.lock() {
+                build.imported |=
+                    matches!(&build.outcome, Some(Outcome::Block(sealed)) if sealed.header().seal() == hash);
+            }
             return Ok(Verdict::Valid);
         }
         if self.chain.header(At::Hash(hash)).map_err(fatal)?.is_some() {
@@ -345,8 +353,10 @@ impl Inner {
 /// Where the chain stands, as far as it was told before.
 fn heads_of(chain: &Chain) -> Heads {
     let head = block_ref(&chain.head());
-    let label = |name| chain.label(name).ok().flatten().map(|header| block_ref(&header));
-    let (safe, finalized) = (label(SAFE).unwrap_or_default(), label(FINALIZED).unwrap_or_default());
+    // Of a chain that was told nothing, genesis is safe and final.
+    let genesis = || chain.header(At::Number(0)).ok().flatten();
+    let label = |name| chain.label(name).ok().flatten().or_else(genesis).map(|header| block_ref(&header));
+    let (safe, finalized) = (label(SAFE).unwrap_or(head), label(FINALIZED).unwrap_or(head));
     Heads::new(head, safe, finalized).unwrap_or(Heads::at(head))
 }
 
