@@ -13,9 +13,9 @@ use evm::pool::Refusal;
 use evm::{At, BlockPolicy, Chain, EvmBackend, Pool, Transaction};
 use node::{Backend, Persistence, Sealed, conformance};
 use proptest::prelude::*;
-use sequencer::Record;
+use sequencer::{Effect, Effects, Event, Record, Sequencer};
 use tempfile::TempDir;
-use types::{Attributes, BuildId, Heads, Payload, Slot, Timestamp, Verdict};
+use types::{Attributes, BuildId, Heads, Millis, Payload, Slot, Timestamp, Verdict};
 
 const CHAIN_ID: u64 = 31_337;
 const ETHER: u128 = 1_000_000_000_000_000_000;
@@ -582,4 +582,68 @@ async fn edits_and_snapshots() {
     drop(world);
     std::fs::remove_dir_all(folder.path().join("chain/tables")).expect("removed");
     assert_eq!(World::open(folder.path()).chain.verify().expect("sound"), verified);
+}
+
+/// One block on demand: performs what the heart orders, until it orders nothing more.
+async fn demand(heart: &mut Sequencer, backend: &EvmBackend, date: u64) {
+    let now = Timestamp::from_secs(1_800_000_000);
+    let mut events = vec![Event::Demand { date: Timestamp::from_secs(date) }];
+    while let Some(event) = events.pop() {
+        let mut effects = Effects::new();
+        heart.step(now, event, &mut effects);
+        for effect in effects {
+            let answer = match effect {
+                Effect::Open { build, attributes } => match backend.open(build, attributes).await {
+                    Ok(()) => Event::Opened { build },
+                    Err(error) => Event::OpenFailed { build, failure: error.failure() },
+                },
+                Effect::Seal { build } => match backend.seal(build).await.expect("seals") {
+                    Sealed::Payload(payload) => Event::Sealed { build, payload },
+                    Sealed::Nothing => Event::NothingToSeal { build },
+                },
+                Effect::Persist(record) => {
+                    backend.persist(&record).await.expect("keeps");
+                    continue;
+                }
+                Effect::Import(payload) => {
+                    let verdict = backend.import(&payload).await.expect("judges");
+                    Event::Imported { block: payload.block.hash, verdict }
+                }
+                Effect::SetHeads(heads) => {
+                    backend.set_heads(heads).await.expect("sets");
+                    Event::HeadsSet { block: heads.unsafe_head().hash }
+                }
+                Effect::AskHeads { query } => Event::HeadsTold { query, heads: backend.heads().await.expect("tells") },
+                Effect::Announce(_) | Effect::Publish(_) | Effect::Cancel { .. } => continue,
+                other => panic!("{other:?}"),
+            };
+            events.push(answer);
+        }
+    }
+}
+
+/// The heart is not told that a chain goes back: the next demand is answered where the chain then stands.
+#[tokio::test]
+async fn a_chain_that_goes_back_builds_on_from_there() {
+    let world = World::new();
+    let backend = &world.backend;
+    let config = sequencer::Config {
+        timetable: sequencer::Timetable::gapless(Timestamp::default(), Millis::new(1_000)).expect("makes sense"),
+        agreement: sequencer::AgreementConfig::OnDemand,
+        active: true,
+        backoff: sequencer::Backoff::default(),
+    };
+    let mut heart = Sequencer::new(config, backend.heads().await.expect("tells"));
+    demand(&mut heart, backend, 1_700_000_010).await;
+    let kept = world.chain.head();
+    let snapshot = backend.snapshot().await.expect("remembers");
+    for date in [1_700_000_020, 1_700_000_030] {
+        demand(&mut heart, backend, date).await;
+    }
+    assert_eq!((world.chain.head().number, heart.served()), (3, 3));
+    assert!(backend.revert(snapshot).await.expect("goes back"));
+    demand(&mut heart, backend, 1_700_000_015).await;
+    let head = world.chain.head();
+    assert_eq!((head.number, head.parent_hash, head.timestamp), (2, kept.seal(), 1_700_000_015));
+    assert_eq!(heart.served(), 4);
 }
