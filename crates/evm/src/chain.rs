@@ -262,7 +262,10 @@ impl Chain {
     /// The environment of a sealed block, for calls that are made as if in it.
     pub fn environment(&self, header: &SealedHeader) -> EvmEnv {
         let blobs = self.inner.ledger.spec.blob_params(header.timestamp);
-        EvmEnv::for_eth_block(header.inner(), &self.inner.ledger.spec, self.inner.ledger.spec.chain_id(), blobs)
+        let mut environment =
+            EvmEnv::for_eth_block(header.inner(), &self.inner.ledger.spec, self.inner.ledger.spec.chain_id(), blobs);
+        environment.cfg_env.disable_eip3607 = self.inner.ledger.spec.is_development();
+        environment
     }
 
     /// The base fee of the block after this one, in wei.

@@ -92,7 +92,10 @@ pub(crate) fn environment(spec: &ChainSpec, parent: &SealedHeader, attributes: &
     };
     let base_fee = attributes.base_fee.unwrap_or_else(|| next_base_fee(spec, parent));
     let blobs = spec.blob_params(attributes.timestamp);
-    EvmEnv::for_eth_next_block(parent.inner(), next, base_fee, spec, spec.chain_id(), blobs)
+    let mut environment = EvmEnv::for_eth_next_block(parent.inner(), next, base_fee, spec, spec.chain_id(), blobs);
+    // Contracts send transactions in disguise alone: admission keeps the others out.
+    environment.cfg_env.disable_eip3607 = spec.is_development();
+    environment
 }
 
 /// The base fee that the parent's demand leads to, in wei.

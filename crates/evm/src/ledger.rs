@@ -11,16 +11,17 @@ use std::collections::VecDeque;
 use std::path::Path;
 use std::sync::Arc;
 
-use alloy_consensus::transaction::{Recovered, SignerRecoverable};
+use alloy_consensus::transaction::Recovered;
 use alloy_consensus::{BlockBody, Sealable};
 use alloy_eips::eip4895::Withdrawals;
 use alloy_genesis::Genesis;
-use alloy_primitives::{Address, B256};
+use alloy_primitives::B256;
 use alloy_rlp::{Decodable, Encodable};
 use store::{Log, LogOptions, Position};
 use types::Slot;
 
 use crate::block::{ExecutedTransaction, RawBlock, Receipt, SealedHeader, StateChanges, Transaction};
+use crate::disguise;
 use crate::edit::{self, Edit, Snapshot};
 use crate::execute::{self, BlockAttributes, Executed, Feed, Refused};
 use crate::ground::{Ground, TrieChanges};
@@ -180,7 +181,7 @@ impl Ledger {
         }
         let mut given = Given { transactions: VecDeque::new(), refused: false };
         for transaction in raw.body.transactions {
-            let Ok(recovered) = transaction.try_into_recovered() else { return Ok(None) };
+            let Ok(recovered) = disguise::recover(&self.spec, transaction) else { return Ok(None) };
             given.transactions.push_back(Arc::new(recovered));
         }
         let ground = state.ground().clone();
@@ -195,7 +196,7 @@ impl Ledger {
 
     /// Transactions of a block with their outcomes.
     pub(crate) fn transactions(&self, number: u64, body: &[u8]) -> Result<Vec<ExecutedTransaction>, ChainError> {
-        outcomes(decode_block(body)?.body.transactions, self.tables.receipts(number)?)
+        outcomes(&self.spec, decode_block(body)?.body.transactions, self.tables.receipts(number)?)
     }
 
     // --- starting -----------------------------------------------------------------------------------------------------------
@@ -263,7 +264,11 @@ impl Ledger {
 }
 
 /// Transactions out of the log with the outcomes that the tables hold.
-fn outcomes(transactions: Vec<Transaction>, receipts: Vec<Receipt>) -> Result<Vec<ExecutedTransaction>, ChainError> {
+fn outcomes(
+    spec: &ChainSpec,
+    transactions: Vec<Transaction>,
+    receipts: Vec<Receipt>,
+) -> Result<Vec<ExecutedTransaction>, ChainError> {
     if transactions.len() != receipts.len() {
         return Err(ChainError::Storage("a block has not as many receipts as transactions".into()));
     }
@@ -272,18 +277,14 @@ fn outcomes(transactions: Vec<Transaction>, receipts: Vec<Receipt>) -> Result<Ve
         .into_iter()
         .zip(receipts)
         .map(|(transaction, receipt)| {
-            let sender = recover(&transaction)?;
+            let unsigned = |error| ChainError::Storage(format!("a transaction in the log has no sender: {error}"));
+            let (transaction, sender) = disguise::recover(spec, transaction).map_err(unsigned)?.into_parts();
             let executed = execute::outcome(transaction, sender, receipt, gas, logs);
             logs += executed.receipt.logs().len() as u64;
             gas += executed.gas_used;
             Ok(executed)
         })
         .collect()
-}
-
-fn recover(transaction: &Transaction) -> Result<Address, ChainError> {
-    let unsigned = |error| ChainError::Storage(format!("a transaction in the log has no sender: {error}"));
-    transaction.recover_signer().map_err(unsigned)
 }
 
 /// The transactions of another's block, all of which must be executed.

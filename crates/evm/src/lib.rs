@@ -36,6 +36,7 @@
 pub mod backend;
 pub mod block;
 pub mod chain;
+mod disguise;
 pub mod edit;
 pub mod engine_api;
 pub mod execute;

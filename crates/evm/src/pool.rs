@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use alloy_consensus::Transaction as _;
-use alloy_consensus::transaction::{Recovered, SignerRecoverable};
+use alloy_consensus::transaction::Recovered;
 use alloy_eips::Encodable2718;
 use alloy_eips::eip2718::Decodable2718;
 use alloy_primitives::{Address, B256, Bytes};
@@ -26,7 +26,7 @@ pub use admission::Refusal;
 
 use crate::block::Transaction;
 use crate::execute::{Feed, Refused};
-use crate::{At, Chain, ChainError};
+use crate::{At, Chain, ChainError, ChainSpec, disguise};
 
 /// Kind of a record that holds an accepted transaction: its EIP-2718 bytes.
 const ACCEPTED: u8 = 1;
@@ -145,7 +145,7 @@ impl Pool {
         let log = Log::open(folder, LogOptions::default())?;
         let mut inner = Inner { mempool: Mempool::new(limits, order), order, live_bytes: 0 };
         if let Some(state) = chain.state(At::Latest)? {
-            for signed in stored(&log)? {
+            for signed in stored(&log, chain.spec())? {
                 let nonce = state.account(signed.signer())?.nonce;
                 let waiting = Waiting::new(Arc::new(signed));
                 let bytes = waiting.bytes as u64;
@@ -182,11 +182,19 @@ impl Pool {
         self.insert(signed, nonce).await
     }
 
-    /// Takes a transaction whose sender needs no signature: an impersonated account of a development chain.
+    /// Takes a transaction of an account that nobody has the key of, in its disguise. Its form and the account's means are checked as those of
+    /// any other.
     ///
     /// # Errors
     /// See [`Refusal`].
-    pub async fn insert(&self, signed: Signed, account_nonce: u64) -> Result<B256, Refusal> {
+    pub(crate) async fn submit_disguised(&self, transaction: Transaction) -> Result<B256, Refusal> {
+        let pool = self.clone();
+        let checked = tokio::task::spawn_blocking(move || pool.check_disguised(transaction)).await;
+        let (signed, nonce) = checked.map_err(|_| Refusal::Stopping)??;
+        self.insert(signed, nonce).await
+    }
+
+    async fn insert(&self, signed: Signed, account_nonce: u64) -> Result<B256, Refusal> {
         let signed = Arc::new(signed);
         let waiting = Waiting::new(Arc::clone(&signed));
         let (hash, bytes) = (waiting.hash, waiting.bytes as u64);
@@ -297,7 +305,7 @@ impl Pool {
         let Some(state) = chain.state(At::Latest)? else { return Ok(()) };
         let mut inner = self.0.inner.lock();
         let waiting: Vec<Waiting> = inner.mempool.iter().map(|(waiting, _)| waiting.clone()).collect();
-        let gone = transactions.into_iter().filter_map(|transaction| transaction.try_into_recovered().ok());
+        let gone = transactions.into_iter().filter_map(|transaction| disguise::recover(chain.spec(), transaction).ok());
         let gone: Vec<Waiting> = gone.map(|signed| Waiting::new(Arc::new(signed))).collect();
         for back in &gone {
             // Its tombstone came before: a restart must find it again. Nobody waits for this.
@@ -354,7 +362,7 @@ impl Pool {
 }
 
 /// What the log holds and no tombstone names, in the order of arrival.
-fn stored(log: &Log) -> Result<Vec<Signed>, PoolError> {
+fn stored(log: &Log, spec: &ChainSpec) -> Result<Vec<Signed>, PoolError> {
     let mut arrivals = BTreeMap::new();
     let mut stored = BTreeMap::new();
     for (at, record) in log.records(log.start()).enumerate() {
@@ -371,7 +379,7 @@ fn stored(log: &Log) -> Result<Vec<Signed>, PoolError> {
             }
         }
     }
-    let recovered = |transaction: Transaction| transaction.try_into_recovered().map_err(|_| PoolError::Record);
+    let recovered = |transaction| disguise::recover(spec, transaction).map_err(|_| PoolError::Record);
     stored.into_values().map(recovered).collect()
 }
 

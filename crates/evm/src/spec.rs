@@ -9,6 +9,9 @@ use alloy_primitives::{Address, U256};
 
 use crate::ChainError;
 
+/// Key in a genesis file's `config` by which a chain is for development.
+const DEVELOPMENT: &str = "sequenza.development";
+
 /// The rules of one chain by block and time.
 #[derive(Clone, Debug)]
 pub struct ChainSpec {
@@ -43,7 +46,10 @@ impl ChainSpec {
     /// The rules of a development chain: all of Osaka from the first block on.
     pub fn dev(chain_id: u64) -> ChainConfig {
         let from_the_first = Some(0);
+        let mut extra_fields = alloy_serde::OtherFields::default();
+        extra_fields.insert(DEVELOPMENT.to_owned(), true.into());
         ChainConfig {
+            extra_fields,
             chain_id,
             homestead_block: from_the_first,
             eip150_block: from_the_first,
@@ -63,6 +69,11 @@ impl ChainSpec {
             terminal_total_difficulty_passed: true,
             ..ChainConfig::default()
         }
+    }
+
+    /// Whether the chain is for development: its genesis says so, by the key `sequenza.development` in `config`.
+    pub fn is_development(&self) -> bool {
+        self.config.extra_fields.get(DEVELOPMENT).is_some_and(|value| value.as_bool() == Some(true))
     }
 
     /// EIP-155 chain id.

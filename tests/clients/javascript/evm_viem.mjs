@@ -116,6 +116,21 @@ assert.ok((await reader.getCode({ address: bob.address })).startsWith('0xef0100'
 await assert.rejects(wallet.sendTransaction({ to: alice.address, nonce: 0, value: 1n }), /nonce/i);
 await assert.rejects(wallet.sendTransaction({ to: alice.address, value: parseEther('1000000') }), /insufficient funds|exceeds the balance/i);
 
+// Accounts that nobody has the key of, a contract among them, send in their own name.
+const stranger = '0x00000000000000000000000000000000000000Ab';
+await tester.setBalance({ address: stranger, value: parseEther('2') });
+await assert.rejects(createWalletClient({ account: stranger, chain, transport }).sendTransaction({ to: bob.address, value: 1n }));
+await tester.setBalance({ address: token.address, value: parseEther('2') });
+for (const address of [stranger, token.address]) {
+  await tester.impersonateAccount({ address });
+  const sent = await mined(await createWalletClient({ account: address, chain, transport }).sendTransaction({ to: '0x00000000000000000000000000000000000000aa', value: parseEther('1') }));
+  assert.equal(sent.status, 'success');
+  assert.equal(sent.from.toLowerCase(), address.toLowerCase());
+  assert.equal((await reader.getTransaction({ hash: sent.transactionHash })).from.toLowerCase(), address.toLowerCase());
+  await reader.request({ method: 'debug_traceTransaction', params: [sent.transactionHash, { tracer: 'callTracer' }] });
+  await tester.stopImpersonatingAccount({ address });
+}
+
 // What a developer asks of a local chain.
 const snapshot = await tester.snapshot();
 await tester.setBalance({ address: bob.address, value: 7n });

@@ -11,7 +11,7 @@ use thiserror::Error;
 
 use super::{Pool, Signed};
 use crate::block::Transaction;
-use crate::{At, ChainError};
+use crate::{At, ChainError, disguise};
 
 /// Largest transaction that is taken: as geth's pool.
 const TRANSACTION_BYTES_MAX: usize = 128 * 1024;
@@ -136,6 +136,15 @@ impl Pool {
         Ok((Signed::new_unchecked(transaction, sender), nonce))
     }
 
+    /// The same for a transaction in disguise, which only this process makes.
+    pub(super) fn check_disguised(&self, transaction: Transaction) -> Result<(Signed, u64), Refusal> {
+        self.check_form(&transaction)?;
+        let signed = disguise::recover(self.0.chain.spec(), transaction);
+        let signed = signed.map_err(|error| Refusal::Sender(error.to_string()))?;
+        let nonce = self.check_account(&signed, signed.signer())?;
+        Ok((signed, nonce))
+    }
+
     /// What needs no state.
     fn check_form(&self, transaction: &Transaction) -> Result<(), Refusal> {
         let (chain, head) = (&self.0.chain, self.0.chain.head());
@@ -196,7 +205,7 @@ impl Pool {
         if cost > account.balance {
             return Err(Refusal::Funds { balance: account.balance, cost });
         }
-        if !account.is_empty_code_hash() {
+        if !account.is_empty_code_hash() && disguise::sender(transaction.signature()).is_none() {
             let code = state.code(sender)?;
             if !code.starts_with(&[0xef, 0x01, 0x00]) {
                 return Err(Refusal::SenderHasCode(sender));

@@ -1,6 +1,6 @@
 //! What a development chain lets its users do: blocks when they want them, time as they want it, state as they want it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -18,6 +18,8 @@ use crate::{Edit, Snapshot};
 const BLOCKS_MAX: u64 = 10_000;
 /// Snapshots that are remembered; the oldest goes.
 const SNAPSHOTS_MAX: usize = 256;
+/// Accounts that are impersonated at a time.
+const DISGUISES_MAX: usize = 10_000;
 
 /// Who makes the blocks of a development chain.
 #[async_trait]
@@ -102,6 +104,32 @@ impl Snapshots {
     }
 }
 
+/// Accounts in whose name transactions are sent without their key.
+#[derive(Debug, Default)]
+pub(super) struct Disguises(Mutex<(bool, BTreeSet<Address>)>);
+
+impl Disguises {
+    /// Switches one account, or with `None` all of them.
+    fn set(&self, address: Option<Address>, on: bool) -> Answer {
+        let (all, some) = &mut *self.0.lock();
+        match address {
+            None => *all = on,
+            Some(address) if on && some.len() < DISGUISES_MAX => drop(some.insert(address)),
+            Some(_) if on => {
+                return Err(RpcError::limit_exceeded(format!("{DISGUISES_MAX} accounts are impersonated already")));
+            }
+            Some(address) => drop(some.remove(&address)),
+        }
+        answer(&Value::Null)
+    }
+
+    /// May transactions be sent in this account's name?
+    pub(super) fn allow(&self, address: Address) -> bool {
+        let (all, some) = &*self.0.lock();
+        *all || some.contains(&address)
+    }
+}
+
 /// How `evm_mine` may be asked.
 #[derive(Default, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -124,7 +152,9 @@ pub(super) async fn call(rpc: &EthRpc, method: &str, what: &str, params: Params<
             answer(&dropped.map(|signed| *signed.tx_hash()))
         }
         "nodeInfo" => node_info(inner, development),
-        "impersonateAccount" | "stopImpersonatingAccount" => impersonate(development, params.required(0)?),
+        "impersonateAccount" => inner.disguises.set(Some(params.required(0)?), true),
+        "stopImpersonatingAccount" => inner.disguises.set(Some(params.required(0)?), false),
+        "autoImpersonateAccount" => inner.disguises.set(None, params.required(0)?),
         _ => Err(RpcError::method_not_found(method)),
     }
 }
@@ -238,16 +268,6 @@ async fn edit(development: &Development, what: &str, params: Params<'_>) -> Answ
     };
     development.backend.edit(vec![edit]).await?;
     if what == "setStorageAt" { answer(&true) } else { answer(&Value::Null) }
-}
-
-/// Accounts that this node signs for need no disguise; for others it has no signature to give.
-fn impersonate(development: &Development, address: Address) -> Answer {
-    if development.signers.iter().any(|signer| signer.address() == address) {
-        return answer(&Value::Null);
-    }
-    Err(RpcError::server(format!(
-        "{address} cannot be impersonated: every transaction of this chain carries its sender's signature. Move funds with anvil_setBalance, or state with anvil_setStorageAt"
-    )))
 }
 
 fn node_info(inner: &Inner, development: &Development) -> Answer {

@@ -97,6 +97,7 @@ struct Inner {
     filters: Filters,
     development: Option<Development>,
     snapshots: development::Snapshots,
+    disguises: development::Disguises,
 }
 
 impl std::fmt::Debug for EthRpc {
@@ -110,7 +111,8 @@ impl EthRpc {
     pub fn new(chain: Chain, pool: Pool, limits: Limits, development: Option<Development>) -> Self {
         let executor = Executor::new(chain.clone(), limits.execution);
         let (filters, snapshots) = (Filters::new(limits), development::Snapshots::default());
-        Self(Arc::new(Inner { chain, pool, limits, executor, filters, development, snapshots }))
+        let disguises = development::Disguises::default();
+        Self(Arc::new(Inner { chain, pool, limits, executor, filters, development, snapshots, disguises }))
     }
 
     /// Names that [`EthRpc::call`] answers.
@@ -252,6 +254,7 @@ const METHODS: &[(&str, &[&str])] = &[
     ("anvil_nodeInfo", &[]),
     ("anvil_impersonateAccount", &["address"]),
     ("anvil_stopImpersonatingAccount", &["address"]),
+    ("anvil_autoImpersonateAccount", &["enabled"]),
     ("hardhat_mine", &["blocks", "interval"]),
     ("hardhat_getAutomine", &[]),
     ("hardhat_setBalance", &["address", "balance"]),

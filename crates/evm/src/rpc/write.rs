@@ -14,7 +14,7 @@ use alloy_signer_local::PrivateKeySigner;
 
 use super::params::Params;
 use super::{Answer, Inner, RpcError, answer, fees};
-use crate::Transaction;
+use crate::{Transaction, disguise};
 
 /// Longest that `eth_sendRawTransactionSync` waits, whatever it is told.
 const SYNC_WAIT_MAX: Duration = Duration::from_secs(60);
@@ -71,7 +71,10 @@ fn late(inner: &Inner, hash: B256, waited: Duration) -> RpcError {
 async fn send(inner: &Inner, mut request: TransactionRequest) -> Result<B256, RpcError> {
     let from = request.from.ok_or_else(|| RpcError::invalid_params("transaction: from is missing"))?;
     let signer = signers(inner).iter().find(|signer| signer.address() == from);
-    let signer = signer.ok_or_else(|| unknown_account(from))?;
+    let in_disguise = inner.development.is_some() && inner.disguises.allow(from);
+    if signer.is_none() && !in_disguise {
+        return Err(unknown_account(from));
+    }
     if request.nonce.is_none() {
         request.nonce = Some(inner.pool.next_nonce(from)?);
     }
@@ -90,6 +93,10 @@ async fn send(inner: &Inner, mut request: TransactionRequest) -> Result<B256, Rp
         request.set_create();
     }
     let typed = request.build_typed_tx().map_err(|_| RpcError::invalid_params("transaction: it is not complete"))?;
+    let Some(signer) = signer else {
+        let disguised: Transaction = typed.into_signed(disguise::signature(from)).into();
+        return Ok(inner.pool.submit_disguised(disguised).await?);
+    };
     let signature = signer.sign_hash_sync(&typed.signature_hash()).map_err(RpcError::internal)?;
     let signed: Transaction = typed.into_signed(signature).into();
     Ok(inner.pool.submit(signed.encoded_2718().into()).await?)
@@ -97,6 +104,6 @@ async fn send(inner: &Inner, mut request: TransactionRequest) -> Result<B256, Rp
 
 fn unknown_account(from: Address) -> RpcError {
     RpcError::server(format!(
-        "unknown account {from}: this node signs for its development accounts alone, see eth_accounts"
+        "unknown account {from}: this node signs for its development accounts alone, see eth_accounts, and sends for those that anvil_impersonateAccount names"
     ))
 }
