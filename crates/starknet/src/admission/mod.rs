@@ -75,7 +75,7 @@ impl Default for AdmissionLimits {
             class_bytes: 4_089_446,
             bytecode_felts: BYTECODE_FELTS_MAX,
             l2_gas: 1_210_000_000,
-            checks: threads * 2,
+            checks: threads,
             compilations: threads,
             compiler: None,
             validations: threads,

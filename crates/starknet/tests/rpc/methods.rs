@@ -480,7 +480,7 @@ async fn send_to_l2(world: &World, message: &Value) -> Result<Value, i64> {
     let raw = serde_json::value::RawValue::from_string(message.to_string()).expect("JSON");
     match world.rpc.call("devnet_postmanSendMessageToL2", Some(&raw)).await {
         Ok(answer) => Ok(serde_json::from_str(answer.get()).expect("JSON")),
-        Err(error) => Err(error.code.into()),
+        Err(error) => Err(error.code),
     }
 }
 
