@@ -1,0 +1,366 @@
+//! Every method on a small chain: what it answers, and what it says when it cannot.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use alloy_primitives::{Address, B256, Bytes, U256, hex};
+use alloy_signer_local::PrivateKeySigner;
+use async_trait::async_trait;
+use evm::genesis::{DEV_BASE_FEE, DEV_GAS_LIMIT, DevGenesis};
+use evm::rpc::{ChainClock, DevControl, Development, EthRpc, Limits, RpcError, Sink, SinkClosed};
+use evm::{BlockPolicy, Chain, EvmBackend, Pool};
+use node::{Backend, Persistence, Sealed};
+use sequencer::Record;
+use serde_json::value::RawValue;
+use serde_json::{Value, json};
+use tokio::sync::mpsc;
+use types::{Attributes, BuildId, Heads, Slot, Timestamp, Verdict};
+
+const KEY: B256 = B256::with_last_byte(1);
+/// Returns 42 for no calldata; logs and stores otherwise. Hand-assembled:
+/// `calldatasize iszero jumpi(answer) sstore(1, 1) log0(0, 0) stop answer: mstore(0, 42) return(0, 32)`.
+const CODE: [u8; 27] = hex!("3615601057600160015560006000a0005b602a60005260206000f3");
+
+struct World {
+    _folder: tempfile::TempDir,
+    rpc: EthRpc,
+    key: PrivateKeySigner,
+}
+
+/// Makes blocks without a driver: open, seal, import, set heads.
+struct Maker {
+    chain: Chain,
+    backend: EvmBackend,
+    builds: AtomicU64,
+}
+
+#[async_trait]
+impl DevControl for Maker {
+    async fn mine(&self, date: u64) -> Result<(), String> {
+        let parent = evm::block::block_ref(&self.chain.head());
+        let build = BuildId::new(self.builds.fetch_add(1, Ordering::Relaxed));
+        let timestamp = Timestamp::from_secs(date.max(parent.timestamp.as_secs() + 1));
+        let slot = Slot::new(parent.number.as_u64() + 1);
+        let attributes = Attributes { slot, parent, timestamp, origin: None, use_pool: true };
+        self.backend.open(build, attributes).await.map_err(|error| error.to_string())?;
+        let Sealed::Payload(payload) = self.backend.seal(build).await.map_err(|error| error.to_string())? else {
+            return Err("nothing to seal".into());
+        };
+        assert_eq!(self.backend.import(&payload).await, Ok(Verdict::Valid));
+        self.backend.persist(&Record::Payload(payload.clone())).await.map_err(|error| error.to_string())?;
+        self.backend.set_heads(Heads::at(payload.block)).await.map_err(|error| error.to_string())
+    }
+
+    fn automine(&self) -> bool {
+        false
+    }
+    fn set_automine(&self, _on: bool) {}
+    fn interval(&self) -> Option<Duration> {
+        None
+    }
+    fn set_interval(&self, _interval: Option<Duration>) {}
+}
+
+impl World {
+    fn new(development: bool) -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        let key = PrivateKeySigner::from_bytes(&KEY).expect("a key");
+        let balances = vec![(key.address(), U256::from(10_u128.pow(18)))];
+        let (gas_limit, base_fee) = (DEV_GAS_LIMIT, DEV_BASE_FEE);
+        let genesis = DevGenesis { chain_id: 31_337, balances, gas_limit, base_fee, timestamp: 1_700_000_000 };
+        let chain = Chain::open(&folder.path().join("chain"), Some(genesis.into_file())).expect("opens");
+        let limits = mempool::Limits::default();
+        let pool = Pool::open(&folder.path().join("pool"), &chain, limits, mempool::Order::Tip).expect("opens");
+        let policy =
+            BlockPolicy { beneficiary: Address::ZERO, gas_limit, extra_data: Bytes::new(), empty_blocks: true };
+        let backend = EvmBackend::new(chain.clone(), pool.clone(), policy);
+        let maker = Maker { chain: chain.clone(), backend: backend.clone(), builds: AtomicU64::new(1) };
+        let development = development.then(|| Development {
+            signers: vec![key.clone()],
+            control: Arc::new(maker),
+            clock: Arc::new(ChainClock::default()),
+            backend,
+        });
+        let limits = Limits { log_blocks: 5, filters: 3, ..Limits::default() };
+        Self { _folder: folder, rpc: EthRpc::new(chain, pool, limits, development), key }
+    }
+
+    async fn ask(&self, method: &str, params: Value) -> Result<Value, RpcError> {
+        let raw = RawValue::from_string(params.to_string()).expect("JSON");
+        let answer = self.rpc.call(method, Some(&raw)).await?;
+        Ok(serde_json::from_str(answer.get()).expect("JSON"))
+    }
+
+    async fn get(&self, method: &str, params: Value) -> Value {
+        self.ask(method, params).await.unwrap_or_else(|error| panic!("{method}: {error}"))
+    }
+
+    async fn fails(&self, method: &str, params: Value, code: i64, text: &str) {
+        let error = self.ask(method, params).await.expect_err(method);
+        assert_eq!(error.code, code, "{method}: {error}");
+        assert!(error.message.contains(text), "{method}: {error} lacks {text:?}");
+    }
+}
+
+/// A chain with a transfer, a contract and a call of it in its first three blocks.
+async fn lively() -> (World, [Value; 3], Value) {
+    let world = World::new(true);
+    let from = world.key.address();
+    let init = hex::encode_prefixed([&hex!("601b80600b6000396000f3")[..], &CODE].concat());
+    let mut hashes = Vec::new();
+    let transactions = [
+        json!({ "from": from, "to": Address::repeat_byte(7), "value": "0x5" }),
+        json!({ "from": from, "data": init }),
+        json!({ "from": from, "to": from.create(1), "data": "0x01" }),
+    ];
+    for transaction in transactions {
+        hashes.push(world.get("eth_sendTransaction", json!([transaction])).await);
+        world.get("evm_mine", json!([])).await;
+    }
+    let contract = world.get("eth_getTransactionReceipt", json!([hashes[1]])).await["contractAddress"].clone();
+    (world, hashes.try_into().expect("three"), contract)
+}
+
+#[tokio::test]
+async fn every_method_answers() {
+    let (world, [transfer, deployment, called], contract) = lively().await;
+    let from = json!(world.key.address());
+    let block = world.get("eth_getBlockByNumber", json!(["latest", false])).await;
+    let hash = block["hash"].clone();
+    assert_eq!((&block["number"], &block["transactions"][0]), (&json!("0x3"), &called));
+    let filter = world.get("eth_newFilter", json!([{ "address": contract }])).await;
+    let call = json!({ "to": contract });
+    let mut asked = std::collections::BTreeSet::new();
+    let mut check = async |method: &'static str, params: Value, expected: Value| {
+        asked.insert(method);
+        let answer = world.get(method, params).await;
+        if !expected.is_null() {
+            assert_eq!(answer, expected, "{method}");
+        }
+        answer
+    };
+    check("eth_chainId", json!([]), json!("0x7a69")).await;
+    check("net_version", json!([]), json!("31337")).await;
+    check("net_listening", json!([]), json!(true)).await;
+    check("net_peerCount", json!([]), json!("0x0")).await;
+    check("eth_blockNumber", json!([]), json!("0x3")).await;
+    check("eth_syncing", json!([]), json!(false)).await;
+    check("eth_mining", json!([]), json!(false)).await;
+    check("eth_hashrate", json!([]), json!("0x0")).await;
+    check("eth_protocolVersion", json!([]), Value::Null).await;
+    check("eth_coinbase", json!([]), json!(Address::ZERO)).await;
+    check("eth_accounts", json!([]), json!([from])).await;
+    check("web3_clientVersion", json!([]), json!(format!("sequenza/{}", env!("CARGO_PKG_VERSION")))).await;
+    let empty = "0xc5d2460186f7233c927e7db2dcc703c0e500b653ca82273b7bfad8045d85a470";
+    check("web3_sha3", json!(["0x"]), json!(empty)).await;
+    check("rpc_modules", json!([]), Value::Null).await;
+    for method in ["eth_gasPrice", "eth_maxPriorityFeePerGas", "eth_blobBaseFee"] {
+        let price = check(method, json!([]), Value::Null).await;
+        assert!(price.as_str().is_some_and(|price| price.starts_with("0x") && price != "0x0"), "{method}: {price}");
+    }
+    let history = check("eth_feeHistory", json!(["0x2", "latest", [25.0, 75.0]]), Value::Null).await;
+    assert_eq!(history["oldestBlock"], "0x2");
+    assert_eq!(history["baseFeePerGas"].as_array().map(Vec::len), Some(3));
+    assert_eq!(history["reward"].as_array().map(Vec::len), Some(2));
+
+    check("eth_getBalance", json!([Address::repeat_byte(7), "latest"]), json!("0x5")).await;
+    check("eth_getBalance", json!([Address::repeat_byte(7), "earliest"]), json!("0x0")).await;
+    check("eth_getBalance", json!([Address::repeat_byte(7), { "blockHash": hash }]), json!("0x5")).await;
+    check("eth_getCode", json!([contract, "latest"]), json!(hex::encode_prefixed(CODE))).await;
+    check("eth_getStorageAt", json!([contract, "0x1", "latest"]), json!(B256::with_last_byte(1))).await;
+    check("eth_getTransactionCount", json!([from, "pending"]), json!("0x3")).await;
+    check("eth_getTransactionCount", json!([from, "0x1"]), json!("0x1")).await;
+    let proof = check("eth_getProof", json!([contract, ["0x1"], "latest"]), Value::Null).await;
+    assert_eq!(proof["storageProof"][0]["value"], "0x1");
+    let by_hash = check("eth_getBlockByHash", json!([hash, false]), Value::Null).await;
+    assert_eq!(by_hash, block);
+    check("eth_getBlockByNumber", json!(["0x9", false]), Value::Null).await;
+    let header = check("eth_getHeaderByNumber", json!(["latest"]), Value::Null).await;
+    assert_eq!(header["hash"], hash);
+    check("eth_getHeaderByHash", json!([hash]), header).await;
+    for (method, named) in [("ByNumber", json!("0x3")), ("ByHash", hash.clone())] {
+        let count = if method == "ByNumber" {
+            "eth_getBlockTransactionCountByNumber"
+        } else {
+            "eth_getBlockTransactionCountByHash"
+        };
+        check(count, json!([named]), json!("0x1")).await;
+        let (uncles, uncle, transaction) = if method == "ByNumber" {
+            (
+                "eth_getUncleCountByBlockNumber",
+                "eth_getUncleByBlockNumberAndIndex",
+                "eth_getTransactionByBlockNumberAndIndex",
+            )
+        } else {
+            ("eth_getUncleCountByBlockHash", "eth_getUncleByBlockHashAndIndex", "eth_getTransactionByBlockHashAndIndex")
+        };
+        check(uncles, json!([named]), json!("0x0")).await;
+        assert_eq!(check(uncle, json!([named, "0x0"]), Value::Null).await, Value::Null);
+        assert_eq!(check(transaction, json!([named, "0x0"]), Value::Null).await["hash"], called);
+    }
+    let found = check("eth_getTransactionByHash", json!([transfer]), Value::Null).await;
+    assert_eq!((&found["value"], &found["from"], &found["blockNumber"]), (&json!("0x5"), &from, &json!("0x1")));
+    assert_eq!(check("eth_getTransactionByHash", json!([B256::ZERO]), Value::Null).await, Value::Null);
+    let raw = check("eth_getRawTransactionByHash", json!([transfer]), Value::Null).await;
+    check("debug_getRawTransaction", json!([transfer]), raw).await;
+    let receipt = check("eth_getTransactionReceipt", json!([called]), Value::Null).await;
+    assert_eq!((&receipt["status"], receipt["logs"].as_array().map(Vec::len)), (&json!("0x1"), Some(1)));
+    check("eth_getBlockReceipts", json!(["0x3"]), json!([receipt])).await;
+    let logs = check("eth_getLogs", json!([{ "address": contract, "fromBlock": "0x0" }]), Value::Null).await;
+    assert_eq!(logs, receipt["logs"]);
+    check("eth_getLogs", json!([{ "blockHash": hash }]), logs.clone()).await;
+    check("eth_getLogs", json!([{ "address": from, "fromBlock": "0x0" }]), json!([])).await;
+
+    let forty_two = json!(B256::with_last_byte(42));
+    check("eth_call", json!([call, "latest"]), forty_two).await;
+    let code = json!({ contract.as_str().expect("text"): { "code": "0x602b60005260206000f3" } });
+    check("eth_call", json!([call, "latest", code]), json!(B256::with_last_byte(43))).await;
+    check("eth_estimateGas", json!([{ "from": from, "to": Address::repeat_byte(7), "value": "0x1" }]), json!("0x5208"))
+        .await;
+    let listed =
+        check("eth_createAccessList", json!([{ "from": from, "to": contract, "data": "0x01" }]), Value::Null).await;
+    assert_eq!(listed["accessList"][0]["storageKeys"], json!([B256::with_last_byte(1)]));
+    let tracer = json!({ "tracer": "callTracer" });
+    let trace = check("debug_traceTransaction", json!([called, tracer]), Value::Null).await;
+    assert_eq!((&trace["to"], &trace["type"]), (&contract, &json!("CALL")));
+    let steps = check("debug_traceTransaction", json!([called]), Value::Null).await;
+    assert!(steps["structLogs"].as_array().is_some_and(|steps| steps.len() > 5));
+    let prestate = json!([deployment, { "tracer": "prestateTracer", "tracerConfig": { "diffMode": true } }]);
+    assert!(check("debug_traceTransaction", prestate, Value::Null).await["post"].is_object());
+    check("debug_traceCall", json!([call, "latest", tracer]), Value::Null).await;
+    let traces = check("debug_traceBlockByNumber", json!(["0x3", tracer]), Value::Null).await;
+    assert_eq!(traces[0]["result"], trace);
+    check("debug_traceBlockByHash", json!([hash, tracer]), traces).await;
+    for method in ["debug_getRawHeader", "debug_getRawBlock", "debug_getRawReceipts"] {
+        check(method, json!(["0x3"]), Value::Null).await;
+    }
+
+    let waiting =
+        check("eth_sendTransaction", json!([{ "from": from, "to": from, "gas": "0x5208" }]), Value::Null).await;
+    check("txpool_status", json!([]), json!({ "pending": "0x1", "queued": "0x0" })).await;
+    let content = check("txpool_content", json!([]), Value::Null).await;
+    let address = world.key.address().to_string();
+    assert_eq!(content["pending"][&address]["3"]["hash"], waiting);
+    assert_eq!(check("txpool_contentFrom", json!([from]), Value::Null).await["pending"]["3"]["hash"], waiting);
+    assert!(check("txpool_inspect", json!([]), Value::Null).await["pending"][&address]["3"].is_string());
+    check("anvil_dropTransaction", json!([waiting]), waiting.clone()).await;
+    check("eth_getFilterChanges", json!([filter]), json!([])).await;
+    check("eth_getFilterLogs", json!([filter]), Value::Null).await;
+    check("eth_uninstallFilter", json!([filter]), json!(true)).await;
+    check("eth_uninstallFilter", json!([filter]), json!(false)).await;
+
+    let snapshot = check("evm_snapshot", json!([]), Value::Null).await;
+    check("anvil_setBalance", json!([from, "0xde0b6b3a7640000"]), Value::Null).await;
+    check("anvil_setNonce", json!([from, "0x9"]), Value::Null).await;
+    check("eth_getTransactionCount", json!([from, "latest"]), json!("0x9")).await;
+    check("anvil_setCode", json!([Address::repeat_byte(9), "0x00"]), Value::Null).await;
+    check("anvil_setStorageAt", json!([Address::repeat_byte(9), "0x1", B256::with_last_byte(3)]), json!(true)).await;
+    check("anvil_nodeInfo", json!([]), Value::Null).await;
+    check("anvil_mine", json!(["0x2", "0xa"]), Value::Null).await;
+    check("eth_blockNumber", json!([]), json!("0x5")).await;
+    check("evm_revert", json!([snapshot]), json!(true)).await;
+    check("evm_revert", json!([snapshot]), json!(false)).await;
+    check("eth_blockNumber", json!([]), json!("0x3")).await;
+    let later = u64::from_str_radix(block["timestamp"].as_str().expect("text").trim_start_matches("0x"), 16)
+        .expect("hex")
+        + 1_000_000;
+    check("evm_setNextBlockTimestamp", json!([later]), Value::Null).await;
+    check("evm_mine", json!([]), json!("0x0")).await;
+    let newest = check("eth_getBlockByNumber", json!(["latest", true]), Value::Null).await;
+    assert_eq!(newest["timestamp"], json!(format!("{later:#x}")));
+    check("evm_increaseTime", json!([60]), Value::Null).await;
+    check("evm_setTime", json!([later + 500]), Value::Null).await;
+    check("evm_setAutomine", json!([true]), Value::Null).await;
+    check("evm_setIntervalMining", json!([0]), Value::Null).await;
+    for method in EthRpc::methods() {
+        let alias = method.starts_with("hardhat_") || method.starts_with("anvil_");
+        let elsewhere = ["eth_newFilter", "eth_newBlockFilter", "eth_newPendingTransactionFilter"].contains(&method)
+            || method.starts_with("eth_sendRaw");
+        assert!(alias || elsewhere || asked.contains(method), "{method} was not asked");
+    }
+}
+
+#[tokio::test]
+async fn what_cannot_be_answered_says_why() {
+    let (world, _, contract) = lively().await;
+    let from = json!(world.key.address());
+    world.fails("eth_nothing", json!([]), -32601, "the method eth_nothing does not exist").await;
+    world.fails("eth_getBalance", json!([]), -32602, "missing value for required argument 0 (address)").await;
+    world.fails("eth_getBalance", json!(["0x12"]), -32602, "address").await;
+    world.fails("eth_getBalance", json!([from, "0x99"]), -32000, "header not found").await;
+    world.fails("eth_sendRawTransaction", json!(["0x03c0"]), -32000, "transaction type not supported").await;
+    world.fails("eth_sendTransaction", json!([{ "from": Address::repeat_byte(5) }]), -32000, "unknown account").await;
+    world.fails("eth_getLogs", json!([{ "fromBlock": "0x3", "toBlock": "0x1" }]), -32602, "block range").await;
+    world.get("anvil_mine", json!([5])).await;
+    world.fails("eth_getLogs", json!([{ "fromBlock": "0x0" }]), -32005, "at most 5").await;
+    world.fails("eth_getFilterChanges", json!(["0x77"]), -32000, "filter not found").await;
+    world.fails("evm_setNextBlockTimestamp", json!([5]), -32602, "not above").await;
+    world.fails("anvil_mine", json!([1_000_000]), -32005, "at most 10000").await;
+    world.fails("debug_traceTransaction", json!([B256::ZERO]), -32000, "transaction not found").await;
+    for _ in 0..3 {
+        world.get("eth_newBlockFilter", json!([])).await;
+    }
+    world.fails("eth_newPendingTransactionFilter", json!([]), -32005, "3 filters are open").await;
+    // A revert brings what the contract said.
+    let reverting =
+        json!({ contract.as_str().expect("text"): { "code": "0x62abcdef60005260036 01dfd".replace(' ', "") } });
+    let error = world.ask("eth_call", json!([{ "to": contract }, "latest", reverting])).await.expect_err("reverts");
+    assert_eq!((error.code, error.message.as_str(), error.data), (3, "execution reverted", Some(json!("0xabcdef"))));
+
+    let public = World::new(false);
+    public.fails("evm_mine", json!([]), -32601, "development chains").await;
+    public.fails("anvil_setBalance", json!([from, "0x1"]), -32601, "development chains").await;
+    assert_eq!(public.get("eth_accounts", json!([])).await, json!([]));
+}
+
+/// What a subscriber hears.
+struct Ear(mpsc::UnboundedSender<Value>);
+
+#[async_trait]
+impl Sink for Ear {
+    async fn send(&self, method: &'static str, params: Box<RawValue>) -> Result<(), SinkClosed> {
+        assert_eq!(method, "eth_subscription");
+        self.0.send(serde_json::from_str(params.get()).expect("JSON")).map_err(|_| SinkClosed)
+    }
+
+    async fn closed(&self) {
+        self.0.closed().await;
+    }
+}
+
+/// News comes in order; a branch that is left takes its logs back.
+#[tokio::test]
+async fn subscribers_hear_of_blocks_logs_and_transactions() {
+    let (world, _, contract) = lively().await;
+    let subscribe = async |params: Value| {
+        let (ear, heard) = mpsc::unbounded_channel();
+        let raw = RawValue::from_string(params.to_string()).expect("JSON");
+        let id = world.rpc.subscribe("eth_subscribe", Some(&raw), Arc::new(Ear(ear))).await;
+        id.map(|id| (id, heard))
+    };
+    let (_, mut heads) = subscribe(json!(["newHeads"])).await.expect("opens");
+    let (id, mut logs) = subscribe(json!(["logs", { "address": contract }])).await.expect("opens");
+    let (_, mut pending) = subscribe(json!(["newPendingTransactions"])).await.expect("opens");
+    assert_eq!(subscribe(json!(["newMoons"])).await.expect_err("no such kind").code, -32602);
+    tokio::task::yield_now().await;
+
+    let snapshot = world.get("evm_snapshot", json!([])).await;
+    let touch = json!({ "from": world.key.address(), "to": contract, "data": "0x01" });
+    let hash = world.get("eth_sendTransaction", json!([touch])).await;
+    world.get("evm_mine", json!([])).await;
+    let next = async |heard: &mut mpsc::UnboundedReceiver<Value>| {
+        tokio::time::timeout(Duration::from_secs(10), heard.recv()).await.expect("in time").expect("open")
+    };
+    assert_eq!(next(&mut pending).await["result"], hash);
+    assert_eq!(next(&mut heads).await["result"]["number"], "0x4");
+    let log = next(&mut logs).await;
+    assert_eq!((&log["subscription"], &log["result"]["transactionHash"]), (&json!(id), &hash));
+    assert_eq!(log["result"]["removed"], false);
+
+    world.get("evm_revert", json!([snapshot])).await;
+    world.get("evm_mine", json!([])).await;
+    assert_eq!(next(&mut heads).await["result"]["number"], "0x4");
+    let taken_back = next(&mut logs).await["result"].clone();
+    assert_eq!((&taken_back["transactionHash"], &taken_back["removed"]), (&hash, &json!(true)));
+}
