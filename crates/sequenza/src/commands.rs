@@ -105,7 +105,7 @@ fn verify(given: &Given) -> Result<(), Failure> {
         Resolved::Starknet(settings) => {
             let opened = wiring::open_chain(settings)?;
             let found = opened.chain.verify().map_err(|error| Failure::new(Exit::BadData, error))?;
-            (found.block.to_string(), format!("{:#x}", found.state_root.0), found.contracts as u64, found.slots as u64)
+            (found.block.to_string(), format!("{:#x}", found.state_root.0), found.contracts, found.slots)
         }
         Resolved::Evm(settings) => {
             let found = wiring::verify_evm(settings)?;
