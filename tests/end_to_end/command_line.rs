@@ -315,7 +315,7 @@ fn the_page_of_flags_is_what_the_program_says() {
 /// Guards against commands that pretend.
 #[test]
 fn commands_of_later_releases_are_refused() {
-    for command in ["evm", "node", "committee", "operator"] {
+    for command in ["node", "committee", "operator"] {
         Launch::bare().subcommand(command).run().says(69, &[command]);
     }
 }

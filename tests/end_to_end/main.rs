@@ -9,6 +9,9 @@
 mod command_line;
 mod crash;
 mod disk;
+mod engine_api;
+mod evm;
+mod evm_crash;
 mod health;
 mod javascript;
 mod juno;

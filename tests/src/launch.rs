@@ -77,6 +77,13 @@ impl Launch {
         .flag("--seq-block-time", "200ms")
     }
 
+    /// A `sequenza evm` in an own, empty folder on an own, free port, with a block for each transaction.
+    pub fn evm() -> Launch {
+        let bare = Launch { flags: Vec::new(), ..Launch::new() };
+        let (port, data) = (bare.port.to_string(), bare.folder.path().join("data"));
+        bare.subcommand("evm").flag("--http-port", port).flag("--db-path", data)
+    }
+
     /// Nothing but the subcommand: what a newcomer types.
     pub fn bare() -> Launch {
         Launch { flags: Vec::new(), ..Launch::new() }

@@ -22,7 +22,7 @@ use std::path::PathBuf;
 pub use starknet_crypto::Felt;
 
 pub use crate::chain::{Caller, Chain, RpcError};
-pub use crate::clients::{javascript, python};
+pub use crate::clients::{javascript, python, viem};
 pub use crate::launch::{Ended, Launch, program};
 pub use crate::wallet::{Account, SignedTransfer, hex};
 

@@ -194,12 +194,20 @@ impl Pool {
         self.insert(signed, nonce).await
     }
 
-    async fn insert(&self, signed: Signed, account_nonce: u64) -> Result<B256, Refusal> {
+    /// Takes a checked transaction. `account_nonce` is the account's as it was when `checked_on` was the newest block.
+    async fn insert(&self, signed: Signed, (mut account_nonce, mut checked_on): (u64, B256)) -> Result<B256, Refusal> {
         let signed = Arc::new(signed);
         let waiting = Waiting::new(Arc::clone(&signed));
         let (hash, bytes) = (waiting.hash, waiting.bytes as u64);
-        let ticket = {
+        let ticket = loop {
             let mut inner = self.0.inner.lock();
+            // A block since the check may have used the nonces below this one: counted from the old nonce it would wait for them in vain.
+            if self.0.chain.head().seal() != checked_on {
+                drop(inner);
+                let state = self.0.chain.state(At::Latest)?.ok_or(Refusal::Stopping)?;
+                (account_nonce, checked_on) = (state.account(signed.signer())?.nonce, state.header().seal());
+                continue;
+            }
             let admission = inner.mempool.admit(waiting, account_nonce, self.0.opened.elapsed())?;
             inner.live_bytes += bytes;
             // Under the lock, so that the log has the order of the pool; before the tombstones of those that had to go, so that a crash in
@@ -210,7 +218,7 @@ impl Pool {
                 gone.push(old);
             }
             self.bury(&mut inner, &gone);
-            ticket
+            break ticket;
         };
         if let Err(error) = ticket.await {
             let mut inner = self.0.inner.lock();
@@ -234,9 +242,15 @@ impl Pool {
     /// # Errors
     /// When the chain's state cannot be read.
     pub fn next_nonce(&self, sender: Address) -> Result<u64, ChainError> {
-        let state = self.0.chain.state(At::Latest)?;
-        let known = state.map_or(Ok(0), |state| state.account(sender).map(|account| account.nonce))?;
-        Ok(self.0.inner.lock().mempool.next_nonce(sender).unwrap_or(known).max(known))
+        loop {
+            let Some(state) = self.0.chain.state(At::Latest)? else { return Ok(0) };
+            let known = state.account(sender)?.nonce;
+            let inner = self.0.inner.lock();
+            // What a block took out of the pool since then is in no answer yet.
+            if self.0.chain.head().seal() == state.header().seal() {
+                return Ok(inner.mempool.next_nonce(sender).unwrap_or(known).max(known));
+            }
+        }
     }
 
     /// All transactions, account by account in the order of nonces, and whether each could be executed now.

@@ -5,7 +5,7 @@ use alloy_consensus::{Transaction as _, TxType};
 use alloy_eips::eip2718::Decodable2718;
 use alloy_eips::eip7825::MAX_TX_GAS_LIMIT_OSAKA;
 use alloy_hardforks::EthereumHardforks;
-use alloy_primitives::{Address, Bytes, U256};
+use alloy_primitives::{Address, B256, Bytes, U256};
 use revm::primitives::eip3860::MAX_INITCODE_SIZE;
 use thiserror::Error;
 
@@ -124,8 +124,9 @@ impl From<mempool::Refusal<alloy_primitives::B256>> for Refusal {
 }
 
 impl Pool {
-    /// Everything about a transaction that can be said before it executes. Returns it with its sender and the sender's nonce.
-    pub(super) fn check(&self, raw: &Bytes) -> Result<(Signed, u64), Refusal> {
+    /// Everything about a transaction that can be said before it executes. Returns it with its sender, the sender's nonce
+    /// and the block that says so.
+    pub(super) fn check(&self, raw: &Bytes) -> Result<(Signed, (u64, B256)), Refusal> {
         if raw.len() > TRANSACTION_BYTES_MAX {
             return Err(Refusal::Oversized { size: raw.len() });
         }
@@ -137,7 +138,7 @@ impl Pool {
     }
 
     /// The same for a transaction in disguise, which only this process makes.
-    pub(super) fn check_disguised(&self, transaction: Transaction) -> Result<(Signed, u64), Refusal> {
+    pub(super) fn check_disguised(&self, transaction: Transaction) -> Result<(Signed, (u64, B256)), Refusal> {
         self.check_form(&transaction)?;
         let signed = disguise::recover(self.0.chain.spec(), transaction);
         let signed = signed.map_err(|error| Refusal::Sender(error.to_string()))?;
@@ -192,8 +193,8 @@ impl Pool {
         Ok(())
     }
 
-    /// What the sender's account allows. Returns its nonce.
-    fn check_account(&self, transaction: &Transaction, sender: Address) -> Result<u64, Refusal> {
+    /// What the sender's account allows. Returns its nonce and the newest block, which it was read at.
+    fn check_account(&self, transaction: &Transaction, sender: Address) -> Result<(u64, B256), Refusal> {
         let Some(state) = self.0.chain.state(At::Latest)? else { return Err(Refusal::Stopping) };
         let account = state.account(sender)?;
         let nonce = transaction.nonce();
@@ -211,7 +212,7 @@ impl Pool {
                 return Err(Refusal::SenderHasCode(sender));
             }
         }
-        Ok(account.nonce)
+        Ok((account.nonce, state.header().seal()))
     }
 }
 

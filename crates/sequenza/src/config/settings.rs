@@ -345,7 +345,7 @@ const EVM: &[Setting] = &[
         GENESIS,
         "BIP-39 words that the accounts' keys come from (m/44'/60'/0'/0/n). The default is anvil's and public",
     ),
-    value("base-fee", "WEI", Is("1000000000"), GENESIS, "Base fee of the first block"),
+    value("base-fee", "WEI", Is("1000000000"), GENESIS, "Base fee of block 1; later ones follow demand (EIP-1559)"),
     value(
         "timestamp",
         "SECONDS",

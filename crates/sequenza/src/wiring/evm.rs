@@ -232,12 +232,18 @@ fn beginning(settings: &Evm) -> Result<Beginning, Failure> {
                 chain_id: settings.chain_id,
                 balances: signers.iter().map(|signer| (signer.address(), wei)).collect(),
                 gas_limit: settings.gas_limit,
-                base_fee: *base_fee,
+                base_fee: before_an_empty_block(*base_fee),
                 timestamp: timestamp.unwrap_or_else(now),
             };
             Ok(Beginning { genesis: genesis.into_file(), signers, any_time: timestamp.is_none() })
         }
     }
+}
+
+/// The base fee of block 0 that makes `wanted` of the one after it: an empty block takes off an eighth, rounded down (EIP-1559).
+fn before_an_empty_block(wanted: u64) -> u64 {
+    let above = u128::from(wanted) * 8 / 7;
+    u64::try_from(above).unwrap_or(u64::MAX)
 }
 
 /// The accounts at m/44'/60'/0'/0/n.
@@ -345,4 +351,30 @@ fn namespace(
     };
     let limits = evm::rpc::Limits::default();
     Arc::new(Ethereum(EthRpc::new(chain.clone(), pool.clone(), limits, development)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn block_one_has_the_base_fee_that_was_asked_for() {
+        for wanted in [0, 1, 7, 8, 999, 1_000_000_000, 1_000_000_007, u64::from(u32::MAX)] {
+            let before = before_an_empty_block(wanted);
+            assert_eq!(before - before / 8, wanted, "{wanted}");
+        }
+    }
+
+    #[test]
+    fn accounts_are_the_ones_that_everybody_knows() {
+        let signers = signers("test test test test test test test test test test test junk", 2).unwrap();
+        assert_eq!(signers[0].address().to_string(), "0xf39Fd6e51aad88F6F4ce6aB8827279cffFb92266");
+        assert_eq!(signers[1].address().to_string(), "0x70997970C51812dc3A010C7d01b50e0d17dc79C8");
+        let failure = signers_of_junk();
+        assert!(failure.message.contains("--mnemonic") && !failure.message.contains("secretword"), "{failure:?}");
+    }
+
+    fn signers_of_junk() -> Failure {
+        signers(&["secretword"; 12].join(" "), 1).unwrap_err()
+    }
 }

@@ -1,0 +1,69 @@
+//! viem 2.57 drives an EVM chain, and anvil 1.7.1 stands beside it. What is checked stands in the scripts, `tests/clients/evm`.
+
+use std::time::Duration;
+
+use serde_json::json;
+use tests::{Launch, viem};
+
+/// Guards against receipts, logs, filters, subscriptions and fees that tell different stories about one transaction.
+#[tokio::test]
+async fn a_token_is_deployed_used_and_watched() {
+    viem(&Launch::evm().start().await, "contract.mjs").await;
+}
+
+/// Guards against development methods that answer and do nothing.
+#[tokio::test]
+async fn blocks_time_and_state_obey_the_developer() {
+    viem(&Launch::evm().start().await, "development.mjs").await;
+}
+
+/// Guards against a chain that forgets.
+#[tokio::test]
+async fn an_evm_chain_is_there_after_a_restart_and_after_a_kill() {
+    let mut chain = Launch::evm().start().await;
+    viem(&chain, "before_restart.mjs").await;
+    assert!(chain.stop().await.success());
+    chain.start_again().await;
+    viem(&chain, "after_restart.mjs").await;
+    viem(&chain, "before_restart.mjs").await;
+    chain.kill();
+    chain.start_again().await;
+    viem(&chain, "after_restart.mjs").await;
+}
+
+/// Guards against gas, status, logs, balances or storage that differ from what another implementation of the same rules makes of the same
+/// transactions, most of which fail.
+#[tokio::test]
+async fn the_same_transactions_come_out_as_on_anvil() {
+    viem(&Launch::evm().start().await, "differential.mjs").await;
+}
+
+/// Guards against blocks that do not come by the clock, and against a health that does not see it.
+#[tokio::test]
+async fn blocks_come_by_the_clock_when_a_block_time_is_given() {
+    let chain = Launch::evm().flag("--block-time", "200ms").start().await;
+    let height = async || {
+        let answer = chain.rpc("eth_blockNumber", json!([])).await.unwrap();
+        u64::from_str_radix(answer.as_str().unwrap().trim_start_matches("0x"), 16).unwrap()
+    };
+    let before = height().await;
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    let made = height().await - before;
+    assert!((8..=17).contains(&made), "{made} blocks in 3 s, a block each 200 ms");
+    assert_eq!(chain.fetch("/readyz").await.map(|(status, _)| status), Some(200));
+}
+
+/// Guards against a data folder that silently becomes another chain's, and flags of anvil that are silently ignored.
+#[tokio::test]
+async fn what_cannot_be_is_refused_with_the_reason() {
+    let launch = Launch::evm();
+    let mut chain = launch.start().await;
+    launch.clone().flag("--http-port", "0").run().says(75, &["another process"]);
+    assert!(chain.stop().await.success());
+    launch.clone().flag("--accounts", "3").run().says(78, &["another genesis", "--db-path"]);
+    launch.clone().flag("--chain-id", "5").run().says(78, &["31337"]);
+    launch.clone().flag("--state", "x.json").run().says(2, &["--state", "--db-path"]);
+    launch.clone().flag("--fork-url", "http://x").run().says(2, &["--fork-url"]);
+    launch.clone().flag("--authrpc.port", "8551").run().says(2, &["--authrpc.jwtsecret"]);
+    Launch::evm().flag("--genesis", "nowhere.json").run().says(65, &["nowhere.json"]);
+}
