@@ -307,9 +307,12 @@ async fn a_flag_goes_before_the_environment_before_the_file() {
 /// Guards against a page of flags that tells of another release.
 #[test]
 fn the_page_of_flags_is_what_the_program_says() {
-    let help = Launch::bare().switch("--help").run();
-    let page = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/starknet/flags.md")).unwrap();
-    assert!(page.contains(help.stdout.trim_end()), "docs/starknet/flags.md is old: run cargo xtask docs");
+    for chain in ["starknet", "evm"] {
+        let help = Launch::bare().subcommand(chain).switch("--help").run();
+        let page = format!("{}/../docs/{chain}/flags.md", env!("CARGO_MANIFEST_DIR"));
+        let text = std::fs::read_to_string(&page).unwrap();
+        assert!(text.contains(help.stdout.trim_end()), "docs/{chain}/flags.md is old: run cargo xtask docs");
+    }
 }
 
 /// Guards against commands that pretend.

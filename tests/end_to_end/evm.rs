@@ -58,7 +58,7 @@ async fn blocks_come_by_the_clock_when_a_block_time_is_given() {
 async fn what_cannot_be_is_refused_with_the_reason() {
     let launch = Launch::evm();
     let mut chain = launch.start().await;
-    launch.clone().flag("--http-port", "0").run().says(75, &["another process"]);
+    launch.clone().flag("--http-port", "0").run().says(75, &["in use by process", "--db-path"]);
     assert!(chain.stop().await.success());
     launch.clone().flag("--accounts", "3").run().says(78, &["another genesis", "--db-path"]);
     launch.clone().flag("--chain-id", "5").run().says(78, &["31337"]);

@@ -8,20 +8,24 @@ use anyhow::{Context, bail};
 
 use crate::steps::{Root, run};
 
-/// Where the page of flags is, from the root folder.
-const FLAGS: &str = "docs/starknet/flags.md";
-
-/// What stands above the help in that page, up to and with the line that opens the block of text.
-const FLAGS_HEAD: &str = include_str!("docs/flags_head.txt");
+/// For each chain where its page of flags is, from the root folder, and what stands above the help in it, up to and with the line that opens
+/// the block of text.
+const FLAGS: [(&str, &str, &str); 2] = [
+    ("starknet", "docs/starknet/flags.md", include_str!("docs/flags_head.txt")),
+    ("evm", "docs/evm/flags.md", include_str!("docs/flags_head_evm.txt")),
+];
 
 /// Builds the program and writes the pages.
 pub(crate) fn docs(root: &Root) -> anyhow::Result<()> {
     run("build", root.cargo(["build", "--locked", "--package", "sequenza"]))?;
-    let help = Command::new(root.artifact("debug", "sequenza")).args(["starknet", "--help"]).output()?;
-    if !help.status.success() {
-        bail!("sequenza starknet --help: {}", help.status);
+    for (chain, page, head) in FLAGS {
+        let help = Command::new(root.artifact("debug", "sequenza")).args([chain, "--help"]).output()?;
+        if !help.status.success() {
+            bail!("sequenza {chain} --help: {}", help.status);
+        }
+        let help = String::from_utf8(help.stdout).context("the help is not text")?;
+        let text = format!("{head}{}\n```\n", help.trim_end());
+        std::fs::write(root.path().join(page), text).with_context(|| format!("cannot write {page}"))?;
     }
-    let help = String::from_utf8(help.stdout).context("the help is not text")?;
-    let page = format!("{FLAGS_HEAD}{}\n```\n", help.trim_end());
-    std::fs::write(root.path().join(FLAGS), page).with_context(|| format!("cannot write {FLAGS}"))
+    Ok(())
 }

@@ -7,7 +7,7 @@ import { fileURLToPath } from 'node:url';
 
 import { encodeDeployData, encodeFunctionData, getContractAddress, keccak256, pad, toHex } from 'viem';
 
-import { accounts, clients, described, eventually, token } from './world.mjs';
+import { accounts, clients, described, eventually, landed, token } from './world.mjs';
 
 const COUNT = Number(process.env.SEQUENZA_TEST_COUNT ?? 150);
 const SEED = Number(process.env.SEQUENZA_TEST_SEED ?? Date.now() % 2 ** 31);
@@ -60,7 +60,7 @@ async function same(account, transaction) {
   }
   nonces.set(account.address, nonce + 1);
   const hash = keccak256(signed);
-  const [a, b] = await Promise.all(both.map(({ open }) => open.waitForTransactionReceipt({ hash, timeout: 20_000 })));
+  const [a, b] = await Promise.all(both.map((chain) => landed(chain, hash)));
   const told = (receipt) => ({
     status: receipt.status,
     gasUsed: receipt.gasUsed,

@@ -46,3 +46,12 @@ export async function eventually(what, probe, milliseconds = 15_000) {
     await new Promise((resolve) => setTimeout(resolve, 20));
   }
 }
+
+/** The receipt of a transaction, asked for until it is there. */
+export function landed({ open }, hash) {
+  const known = (error) => {
+    if (error.name === 'TransactionReceiptNotFoundError') return undefined;
+    throw error;
+  };
+  return eventually(`${hash} at ${open.transport.url}`, () => open.getTransactionReceipt({ hash }).catch(known), 20_000);
+}
