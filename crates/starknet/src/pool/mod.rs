@@ -347,8 +347,9 @@ impl Pool {
         let hash = ready.hash();
         inner.rejections.forget(hash);
         self.sweep(&mut inner, now);
-        drop(inner);
+        // Under the lock: nobody hears that the builder has it before that it is here.
         self.notify(PoolNotice::Received(ready));
+        drop(inner);
         if !parked {
             self.0.doorbell.ring();
         }
