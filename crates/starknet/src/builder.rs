@@ -35,8 +35,8 @@ use starknet_api::executable_transaction::{
     AccountTransaction as ApiAccountTransaction, Transaction as ApiTransaction,
 };
 use starknet_api::state::StorageKey;
-use starknet_api::transaction::Transaction;
 use starknet_api::transaction::fields::Fee;
+use starknet_api::transaction::{Transaction, TransactionHash};
 use starknet_types_core::felt::Felt;
 use types::{BuildId, Slot};
 
@@ -446,12 +446,9 @@ impl OpenBlock {
         *taken += results.len();
         let full = running.scheduler.done();
         let moved = !results.is_empty();
-        for result in results {
-            self.take_in(chain, source, result);
-        }
         if moved {
             self.busy_at = Instant::now();
-            chain.publish(self.shown.clone());
+            self.show(chain, source, results);
         }
         if full && !self.full {
             self.fill(source);
@@ -469,23 +466,27 @@ impl OpenBlock {
         source.returned(waiting);
     }
 
+    /// Takes a result into the block. Gives what is to be told of it once the block is shown.
     fn take_in(
         &mut self,
-        chain: &Chain,
         source: &dyn TransactionSource,
         result: TransactionExecutorResult<TransactionExecutionOutput>,
-    ) {
-        let Some(ready) = self.in_flight.pop_front() else { return };
+    ) -> Option<(TransactionHash, Notice)> {
+        let ready = self.in_flight.pop_front()?;
         match result {
             Ok((execution, writes)) => {
                 let executed = Arc::new(executed(&ready.transaction, &execution));
                 let index = self.shown.len() as u64;
                 self.shown = self.shown.with(Arc::clone(&executed), &writes, declared(&ready, self.info.block_number));
-                source.executed(ready.hash());
-                chain.notify(Notice::PreConfirmed { block: self.info.block_number, index, transaction: executed });
+                let notice = Notice::PreConfirmed { block: self.info.block_number, index, transaction: executed };
+                let hash = ready.hash();
                 self.included.push(ready);
+                Some((hash, notice))
             }
-            Err(error) => source.rejected(ready.hash(), &reason(&error)),
+            Err(error) => {
+                source.rejected(ready.hash(), &reason(&error));
+                None
+            }
         }
     }
 
@@ -515,13 +516,24 @@ impl OpenBlock {
         let Some((running, taken)) = &mut self.running else { return };
         let results = running.extract_execution_outputs(*taken);
         *taken += results.len();
-        if results.is_empty() {
-            return;
+        if !results.is_empty() {
+            self.show(chain, source, results);
         }
-        for result in results {
-            self.take_in(chain, source, result);
-        }
+    }
+
+    /// Takes results into the block and shows it; then tells of each: whoever hears of a transaction finds it in the open block.
+    fn show(
+        &mut self,
+        chain: &Chain,
+        source: &dyn TransactionSource,
+        results: Vec<TransactionExecutorResult<TransactionExecutionOutput>>,
+    ) {
+        let told: Vec<_> = results.into_iter().filter_map(|result| self.take_in(source, result)).collect();
         chain.publish(self.shown.clone());
+        for (hash, notice) in told {
+            source.executed(hash);
+            chain.notify(notice);
+        }
     }
 
     /// Stops execution without taking anything in.
@@ -664,7 +676,7 @@ pub(crate) fn net_diff(
 mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
 
-    use starknet_api::transaction::{L1HandlerTransaction, TransactionHash};
+    use starknet_api::transaction::L1HandlerTransaction;
 
     use super::*;
     use crate::config::{BouncerProfile, ChainConfig, GasPriceConfig, GenesisSource};
