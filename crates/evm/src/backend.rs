@@ -28,7 +28,7 @@ pub struct BlockPolicy {
     pub beneficiary: Address,
     /// Gas of a block.
     pub gas_limit: u64,
-    /// Free bytes of the header, at most 32.
+    /// Free bytes of the header, at most 32. On a chain of the OP Stack they are not free: they keep the parent's fee parameters.
     pub extra_data: Bytes,
     /// Seal blocks without transactions?
     pub empty_blocks: bool,
@@ -231,7 +231,10 @@ impl Inner {
             prev_randao: keccak256([hash.as_slice(), &timestamp.to_be_bytes()].concat()),
             gas_limit: self.policy.gas_limit,
             base_fee: None,
-            extra_data: self.policy.extra_data.clone(),
+            extra_data: match self.chain.spec().rollup() {
+                Some(rollup) => rollup.kept_extra_data(parent.header(), timestamp),
+                None => self.policy.extra_data.clone(),
+            },
             parent_beacon_block_root: B256::ZERO,
         };
         let staged = if attributes.use_pool {
@@ -361,7 +364,7 @@ fn heads_of(chain: &Chain) -> Heads {
 }
 
 fn hashes(staged: &Staged) -> Vec<B256> {
-    staged.transactions().iter().map(|executed| *executed.transaction.tx_hash()).collect()
+    staged.transactions().iter().map(|executed| executed.transaction.tx_hash()).collect()
 }
 
 fn fatal(error: ChainError) -> BackendError {

@@ -9,10 +9,10 @@ use revm::state::AccountInfo;
 use serde::{Deserialize, Serialize};
 use types::{BlockHash, BlockNumber, BlockRef, Timestamp};
 
-/// A signed transaction of any type that the chain takes.
-pub type Transaction = alloy_consensus::TxEnvelope;
+/// A transaction of any type that a chain takes: a signed one, or a deposit from L1 on a chain of the OP Stack. There are no blobs here.
+pub type Transaction = op_alloy_consensus::OpTxEnvelope;
 /// What became of a transaction, as it enters the receipts root.
-pub type Receipt = alloy_consensus::ReceiptEnvelope;
+pub type Receipt = op_alloy_consensus::OpReceiptEnvelope;
 /// A block in its RLP form.
 pub type RawBlock = alloy_consensus::Block<Transaction>;
 

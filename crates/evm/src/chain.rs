@@ -259,18 +259,14 @@ impl Chain {
         Ok(Some(StateView::new(self.inner.ledger.ground(&header)?, header)))
     }
 
-    /// The environment of a sealed block, for calls that are made as if in it.
+    /// The environment of a sealed block, for calls that are made as if in it. On a chain of the OP Stack its rules come on top.
     pub fn environment(&self, header: &SealedHeader) -> EvmEnv {
-        let blobs = self.inner.ledger.spec.blob_params(header.timestamp);
-        let mut environment =
-            EvmEnv::for_eth_block(header.inner(), &self.inner.ledger.spec, self.inner.ledger.spec.chain_id(), blobs);
-        environment.cfg_env.disable_eip3607 = self.inner.ledger.spec.is_development();
-        environment
+        execute::environment_of(&self.inner.ledger.spec, header)
     }
 
     /// The base fee of the block after this one, in wei.
     pub fn next_base_fee(&self, header: &SealedHeader) -> u64 {
-        execute::next_base_fee(&self.inner.ledger.spec, header)
+        self.inner.ledger.spec.next_base_fee(header, header.timestamp.saturating_add(1))
     }
 
     /// An account and some of its slots at a block, with proofs.
@@ -372,7 +368,7 @@ impl Chain {
         let (parent, ground, spec) = (state.header().clone(), state.ground().clone(), &self.inner.ledger.spec);
         let executed = execute::execute(spec, state, attributes, feed)?;
         let tries = ground.commit(&executed.changes)?;
-        let header = execute::header(spec, &parent, attributes, &executed, tries.state_root).seal_slow();
+        let header = execute::header(spec, &parent, attributes, &executed, ground.roots(&tries)?).seal_slow();
         Ok(complete(slot, header, executed, tries))
     }
 

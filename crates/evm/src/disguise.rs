@@ -28,7 +28,7 @@ pub(crate) fn sender(signature: &Signature) -> Option<Address> {
 /// # Errors
 /// When no account can have made the signature.
 pub(crate) fn recover(spec: &ChainSpec, transaction: Transaction) -> Result<Recovered<Transaction>, RecoveryError> {
-    match sender(transaction.signature()) {
+    match transaction.signature().and_then(sender) {
         Some(sender) if spec.is_development() => Ok(Recovered::new_unchecked(transaction, sender)),
         _ => transaction.try_into_recovered().map_err(|_| RecoveryError::new()),
     }

@@ -117,6 +117,7 @@ impl EngineApi {
             ("newPayload", 1..=4) => {
                 let given = Given::read(version, params)?;
                 version::new_payload(version, Fork::at(self.chain.spec(), given.timestamp))?;
+                given.check_requests(self.chain.spec())?;
                 let status = self.driving.lock().await.take(given).await?;
                 serde_json::to_value(status).map_err(EngineError::internal)
             }

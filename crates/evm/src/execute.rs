@@ -4,14 +4,22 @@ use std::sync::Arc;
 
 use alloy_consensus::proofs::{calculate_receipt_root, calculate_transaction_root, calculate_withdrawals_root};
 use alloy_consensus::transaction::Recovered;
-use alloy_consensus::{BlockHeader, EMPTY_OMMER_ROOT_HASH, Header, Transaction as _, TxReceipt};
+use alloy_consensus::{
+    BlockHeader, EMPTY_OMMER_ROOT_HASH, Header, ReceiptEnvelope, Transaction as _, TxEnvelope, TxReceipt,
+};
+use alloy_eips::Typed2718;
 use alloy_eips::eip4895::Withdrawals;
-use alloy_evm::block::{BlockExecutionError, BlockExecutor, BlockValidationError};
+use alloy_eips::eip7685::EMPTY_REQUESTS_HASH;
+use alloy_evm::block::{BlockExecutionError, BlockExecutionResult, BlockExecutor, BlockValidationError, ExecutableTx};
 use alloy_evm::eth::receipt_builder::AlloyReceiptBuilder;
 use alloy_evm::eth::{EthBlockExecutionCtx, EthBlockExecutor, NextEvmEnvAttributes};
 use alloy_evm::{EthEvmFactory, EvmEnv, EvmFactory};
 use alloy_hardforks::EthereumHardforks;
+use alloy_op_evm::block::{OpAlloyReceiptBuilder, OpBlockExecutionError};
+use alloy_op_evm::{OpBlockExecutionCtx, OpBlockExecutor, OpEvmFactory, OpTx};
+use alloy_op_hardforks::OpHardforks;
 use alloy_primitives::{Address, B256, Bloom, Bytes};
+use op_revm::OpSpecId;
 use revm::database::State;
 use revm::database::states::bundle_state::BundleRetention;
 use revm::database::{BundleState, WrapDatabaseRef};
@@ -81,7 +89,7 @@ pub(crate) struct Executed {
     pub(crate) base_fee: u64,
 }
 
-/// The environment of a block on `parent`.
+/// The environment of a block on `parent`, under Ethereum's rules of its time.
 pub(crate) fn environment(spec: &ChainSpec, parent: &SealedHeader, attributes: &BlockAttributes) -> EvmEnv {
     let next = NextEvmEnvAttributes {
         timestamp: attributes.timestamp,
@@ -90,7 +98,12 @@ pub(crate) fn environment(spec: &ChainSpec, parent: &SealedHeader, attributes: &
         gas_limit: attributes.gas_limit,
         slot_number: None,
     };
-    let base_fee = attributes.base_fee.unwrap_or_else(|| next_base_fee(spec, parent));
+    let base_fee = attributes.base_fee.unwrap_or_else(|| spec.next_base_fee(parent, attributes.timestamp));
+    if spec.is_rollup() {
+        let environment =
+            alloy_op_evm::evm_env_for_op_next_block(parent.inner(), next, base_fee, spec, spec.chain_id());
+        return as_ethereum(environment);
+    }
     let blobs = spec.blob_params(attributes.timestamp);
     let mut environment = EvmEnv::for_eth_next_block(parent.inner(), next, base_fee, spec, spec.chain_id(), blobs);
     // Contracts send transactions in disguise alone: admission keeps the others out.
@@ -98,9 +111,28 @@ pub(crate) fn environment(spec: &ChainSpec, parent: &SealedHeader, attributes: &
     environment
 }
 
-/// The base fee that the parent's demand leads to, in wei.
-pub(crate) fn next_base_fee(spec: &ChainSpec, parent: &Header) -> u64 {
-    parent.next_block_base_fee(spec.base_fee_params()).unwrap_or_default()
+/// The environment of a block that is there, under Ethereum's rules of its time.
+pub(crate) fn environment_of(spec: &ChainSpec, header: &SealedHeader) -> EvmEnv {
+    if spec.is_rollup() {
+        return as_ethereum(alloy_op_evm::evm_env_for_op_block(header.inner(), spec, spec.chain_id()));
+    }
+    let blobs = spec.blob_params(header.timestamp);
+    let mut environment = EvmEnv::for_eth_block(header.inner(), spec, spec.chain_id(), blobs);
+    environment.cfg_env.disable_eip3607 = spec.is_development();
+    environment
+}
+
+/// One kind of environment does for both kinds of chain: an OP Stack chain's own rules are put on top where a machine is made of it.
+fn as_ethereum(environment: EvmEnv<OpSpecId>) -> EvmEnv {
+    let EvmEnv { cfg_env, block_env } = environment;
+    let spec = cfg_env.spec.into_eth_spec();
+    EvmEnv { cfg_env: cfg_env.with_spec_and_mainnet_gas_params(spec), block_env }
+}
+
+/// The same environment under the rules of the OP Stack.
+pub(crate) fn on_rollup(environment: EvmEnv, fork: OpSpecId) -> EvmEnv<OpSpecId> {
+    let EvmEnv { cfg_env, block_env } = environment;
+    EvmEnv { cfg_env: cfg_env.with_spec_and_mainnet_gas_params(fork), block_env }
 }
 
 /// Executes a block on `state`, which is that at the end of its parent.
@@ -114,22 +146,68 @@ pub(crate) fn execute(
     let environment = environment(spec, &parent, attributes);
     let base_fee = environment.block_env.basefee;
     let mut database = State::builder().with_database(WrapDatabaseRef(state)).with_bundle_update().build();
-    let context = EthBlockExecutionCtx {
-        parent_hash: parent.seal(),
-        parent_beacon_block_root: Some(attributes.parent_beacon_block_root),
-        ommers: &[],
-        withdrawals: Some(std::borrow::Cow::Borrowed(&[])),
-        extra_data: attributes.extra_data.clone(),
-        tx_count_hint: None,
-        slot_number: None,
+    let beacon_root =
+        spec.is_cancun_active_at_timestamp(attributes.timestamp).then_some(attributes.parent_beacon_block_root);
+    let (taken, result) = match spec.rollup_fork(attributes.timestamp) {
+        Some(fork) => {
+            let context = OpBlockExecutionCtx {
+                parent_hash: parent.seal(),
+                parent_beacon_block_root: beacon_root,
+                extra_data: attributes.extra_data.clone(),
+            };
+            let evm = OpEvmFactory::<OpTx>::default().create_evm(&mut database, on_rollup(environment, fork));
+            let executor = OpBlockExecutor::new(evm, context, spec, OpAlloyReceiptBuilder::default());
+            let take = |transaction: &'_ Recovered<Transaction>| executable_on_rollup(transaction);
+            run(executor, attributes.gas_limit, feed, take)?
+        }
+        None => {
+            let context = EthBlockExecutionCtx {
+                parent_hash: parent.seal(),
+                parent_beacon_block_root: beacon_root,
+                ommers: &[],
+                withdrawals: Some(std::borrow::Cow::Borrowed(&[])),
+                extra_data: attributes.extra_data.clone(),
+                tx_count_hint: None,
+                slot_number: None,
+            };
+            let evm = EthEvmFactory::default().create_evm(&mut database, environment);
+            let executor = EthBlockExecutor::new(evm, context, spec, AlloyReceiptBuilder::default());
+            let (taken, result) = run(executor, attributes.gas_limit, feed, executable_on_ethereum)?;
+            (taken, with_receipts(result)?)
+        }
     };
-    let evm = EthEvmFactory::default().create_evm(&mut database, environment);
-    let mut executor = EthBlockExecutor::new(evm, context, spec, AlloyReceiptBuilder::default());
+    database.merge_transitions(BundleRetention::PlainState);
+    let changes = changes(database.take_bundle());
+    Ok(Executed {
+        transactions: with_outcomes(taken, result.receipts),
+        changes,
+        gas_used: result.gas_used,
+        blob_gas_used: result.blob_gas_used,
+        requests_hash: if spec.is_rollup() { EMPTY_REQUESTS_HASH } else { result.requests.requests_hash() },
+        base_fee,
+    })
+}
+
+type Taken = Vec<Arc<Recovered<Transaction>>>;
+
+/// Executes what the feed gives until it ends the block.
+fn run<E: BlockExecutor, T: ExecutableTx<E>>(
+    mut executor: E,
+    gas_limit: u64,
+    feed: &mut impl Feed,
+    take: impl for<'a> Fn(&'a Recovered<Transaction>) -> Result<T, &'static str>,
+) -> Result<(Taken, BlockExecutionResult<E::Receipt>), ChainError> {
     executor.apply_pre_execution_changes().map_err(failed)?;
-    let mut taken: Vec<Arc<Recovered<Transaction>>> = Vec::new();
-    let mut used = 0;
-    while let Some(transaction) = feed.next(attributes.gas_limit.saturating_sub(used)) {
-        match executor.execute_transaction(transaction.as_ref().as_recovered_ref()) {
+    let (mut taken, mut used) = (Taken::new(), 0);
+    while let Some(transaction) = feed.next(gas_limit.saturating_sub(used)) {
+        let executable = match take(&transaction) {
+            Ok(executable) => executable,
+            Err(reason) => {
+                feed.refused(&transaction, Refused::Invalid(reason.into()));
+                continue;
+            }
+        };
+        match executor.execute_transaction(executable) {
             Ok(gas) => {
                 used += gas.tx_gas_used();
                 taken.push(transaction);
@@ -139,23 +217,49 @@ pub(crate) fn execute(
         }
     }
     let (_, result) = executor.finish().map_err(failed)?;
-    database.merge_transitions(BundleRetention::PlainState);
-    let changes = changes(database.take_bundle());
-    Ok(Executed {
-        transactions: with_outcomes(taken, result.receipts),
-        changes,
-        gas_used: result.gas_used,
-        blob_gas_used: result.blob_gas_used,
-        requests_hash: result.requests.requests_hash(),
-        base_fee,
-    })
+    Ok((taken, result))
+}
+
+/// A transaction as Ethereum's rules execute it; deposits are not theirs.
+fn executable_on_ethereum(transaction: &Recovered<Transaction>) -> Result<Recovered<TxEnvelope>, &'static str> {
+    let plain = transaction.inner().clone().try_into_eth_envelope();
+    let plain = plain.map_err(|_| "transaction type not supported")?;
+    Ok(Recovered::new_unchecked(plain, transaction.signer()))
+}
+
+/// A transaction as the OP Stack's rules execute it; those of forks after Karst are not.
+fn executable_on_rollup(transaction: &Recovered<Transaction>) -> Result<Recovered<Transaction>, &'static str> {
+    match transaction.inner().is_post_exec() {
+        true => Err("transaction type not supported"),
+        false => Ok(transaction.clone()),
+    }
+}
+
+/// The same with receipts of the type that both kinds of chain have.
+fn with_receipts(result: BlockExecutionResult<ReceiptEnvelope>) -> Result<BlockExecutionResult<Receipt>, ChainError> {
+    let BlockExecutionResult { receipts, requests, gas_used, blob_gas_used } = result;
+    let same = |receipt: ReceiptEnvelope| match receipt {
+        ReceiptEnvelope::Legacy(inner) => Ok(Receipt::Legacy(inner)),
+        ReceiptEnvelope::Eip2930(inner) => Ok(Receipt::Eip2930(inner)),
+        ReceiptEnvelope::Eip1559(inner) => Ok(Receipt::Eip1559(inner)),
+        ReceiptEnvelope::Eip7702(inner) => Ok(Receipt::Eip7702(inner)),
+        other => Err(ChainError::Execution(format!("a receipt of type {} of a transaction that was not", other.ty()))),
+    };
+    let receipts = receipts.into_iter().map(same).collect::<Result<_, _>>()?;
+    Ok(BlockExecutionResult { receipts, requests, gas_used, blob_gas_used })
 }
 
 fn refusal(fault: BlockValidationError) -> Refused {
     match fault {
         BlockValidationError::TransactionGasLimitMoreThanAvailableBlockGas { .. } => Refused::NoRoom,
+        // What does not fit because of its size on L1 may fit into the next block.
+        BlockValidationError::Other(error) if is_out_of_footprint(&*error) => Refused::NoRoom,
         other => Refused::Invalid(other.to_string()),
     }
+}
+
+fn is_out_of_footprint(error: &(dyn std::error::Error + 'static)) -> bool {
+    matches!(error.downcast_ref(), Some(OpBlockExecutionError::TransactionDaFootprintAboveGasLimit { .. }))
 }
 
 fn failed(error: BlockExecutionError) -> ChainError {
@@ -181,7 +285,9 @@ pub(crate) fn outcome(
     gas: u64,
     logs: u64,
 ) -> ExecutedTransaction {
-    let created = transaction.is_create().then(|| sender.create(transaction.nonce()));
+    // A deposit carries no nonce: its receipt tells which one it used.
+    let nonce = receipt.deposit_nonce().unwrap_or_else(|| transaction.nonce());
+    let created = transaction.is_create().then(|| sender.create(nonce));
     let gas_used = receipt.cumulative_gas_used().saturating_sub(gas);
     ExecutedTransaction { transaction, sender, receipt, gas_used, created, first_log: logs }
 }
@@ -213,31 +319,73 @@ pub(crate) fn header(
     parent: &SealedHeader,
     attributes: &BlockAttributes,
     executed: &Executed,
-    state_root: B256,
+    roots: Roots,
 ) -> Header {
+    let time = attributes.timestamp;
     let transactions: Vec<&Transaction> = executed.transactions.iter().map(|executed| &executed.transaction).collect();
     let receipts: Vec<&Receipt> = executed.transactions.iter().map(|executed| &executed.receipt).collect();
-    let blobs = spec.blob_params(attributes.timestamp);
+    let cancun = spec.is_cancun_active_at_timestamp(time);
     Header {
         parent_hash: parent.seal(),
         ommers_hash: EMPTY_OMMER_ROOT_HASH,
         beneficiary: attributes.beneficiary,
-        state_root,
+        state_root: roots.state,
         transactions_root: calculate_transaction_root(&transactions),
-        receipts_root: calculate_receipt_root(&receipts),
-        withdrawals_root: Some(calculate_withdrawals_root(&Withdrawals::default())),
+        receipts_root: receipts_root(spec, time, &receipts),
+        withdrawals_root: withdrawals_root(spec, time, roots.messages),
         logs_bloom: receipts.iter().fold(Bloom::ZERO, |bloom, receipt| bloom | receipt.bloom()),
         number: parent.number + 1,
         gas_limit: attributes.gas_limit,
         gas_used: executed.gas_used,
-        timestamp: attributes.timestamp,
+        timestamp: time,
         extra_data: attributes.extra_data.clone(),
         mix_hash: attributes.prev_randao,
         base_fee_per_gas: Some(executed.base_fee),
-        blob_gas_used: Some(executed.blob_gas_used),
-        excess_blob_gas: blobs.and_then(|blobs| parent.maybe_next_block_excess_blob_gas(Some(blobs))).or(Some(0)),
-        parent_beacon_block_root: Some(attributes.parent_beacon_block_root),
-        requests_hash: spec.is_prague_active_at_timestamp(attributes.timestamp).then_some(executed.requests_hash),
+        blob_gas_used: cancun.then_some(executed.blob_gas_used),
+        excess_blob_gas: cancun.then(|| excess_blob_gas(spec, time, parent)),
+        parent_beacon_block_root: cancun.then_some(attributes.parent_beacon_block_root),
+        requests_hash: spec.is_prague_active_at_timestamp(time).then_some(executed.requests_hash),
         ..Header::default()
     }
+}
+
+/// Roots of the state at the end of a block that its header names.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Roots {
+    pub(crate) state: B256,
+    /// Of the storage of the contract that passes messages to L1.
+    pub(crate) messages: B256,
+}
+
+/// Root of a block's withdrawals, of which there are none; on the OP Stack from Isthmus on that of the messages that leave for L1.
+pub(crate) fn withdrawals_root(spec: &ChainSpec, timestamp: u64, messages: B256) -> Option<B256> {
+    if spec.is_isthmus_active_at_timestamp(timestamp) {
+        return Some(messages);
+    }
+    spec.is_shanghai_active_at_timestamp(timestamp).then(|| calculate_withdrawals_root(&Withdrawals::default()))
+}
+
+/// Root of the receipts. Between Regolith and Canyon a deposit's receipt had its nonce, but the root left it out
+/// (<https://specs.optimism.io/protocol/deposits.html#deposit-receipt>).
+fn receipts_root(spec: &ChainSpec, timestamp: u64, receipts: &[&Receipt]) -> B256 {
+    if !spec.is_rollup() || spec.is_canyon_active_at_timestamp(timestamp) {
+        return calculate_receipt_root(receipts);
+    }
+    let without_nonce = |receipt: &&Receipt| match *receipt {
+        Receipt::Deposit(deposit) => {
+            let mut deposit = deposit.clone();
+            deposit.receipt.deposit_nonce = None;
+            Receipt::Deposit(deposit)
+        }
+        other => other.clone(),
+    };
+    calculate_receipt_root(&receipts.iter().map(without_nonce).collect::<Vec<_>>())
+}
+
+fn excess_blob_gas(spec: &ChainSpec, timestamp: u64, parent: &Header) -> u64 {
+    if spec.is_rollup() {
+        return 0;
+    }
+    let blobs = spec.blob_params(timestamp);
+    blobs.and_then(|blobs| parent.maybe_next_block_excess_blob_gas(Some(blobs))).unwrap_or_default()
 }

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use alloy_consensus::constants::EMPTY_WITHDRAWALS;
 use alloy_consensus::{EMPTY_OMMER_ROOT_HASH, Header, proofs};
 use alloy_eips::eip7685::EMPTY_REQUESTS_HASH;
 use alloy_eips::{eip2935, eip4788, eip7002, eip7251};
@@ -11,6 +10,7 @@ use alloy_hardforks::EthereumHardforks;
 use alloy_primitives::{Address, B256, Bytes, U256, keccak256};
 
 use crate::block::{Account, StateChanges};
+use crate::execute::{self, Roots};
 use crate::{ChainError, ChainSpec};
 
 /// Gas of a development chain's block: anvil's default.
@@ -87,15 +87,15 @@ pub(crate) fn changes(genesis: &Genesis) -> StateChanges {
     changes
 }
 
-/// The header of block 0 over this state root.
-pub(crate) fn header(genesis: &Genesis, spec: &ChainSpec, state_root: B256) -> Header {
+/// The header of block 0 over a state with these roots.
+pub(crate) fn header(genesis: &Genesis, spec: &ChainSpec, roots: Roots) -> Header {
     let time = genesis.timestamp;
     let cancun = spec.is_cancun_active_at_timestamp(time);
     Header {
         parent_hash: genesis.parent_hash.unwrap_or_default(),
         ommers_hash: EMPTY_OMMER_ROOT_HASH,
         beneficiary: genesis.coinbase,
-        state_root,
+        state_root: roots.state,
         transactions_root: proofs::calculate_transaction_root::<crate::Transaction>(&[]),
         receipts_root: proofs::calculate_receipt_root::<crate::Receipt>(&[]),
         difficulty: genesis.difficulty,
@@ -106,7 +106,7 @@ pub(crate) fn header(genesis: &Genesis, spec: &ChainSpec, state_root: B256) -> H
         mix_hash: genesis.mix_hash,
         nonce: genesis.nonce.into(),
         base_fee_per_gas: Some(genesis.base_fee_per_gas.and_then(|fee| fee.try_into().ok()).unwrap_or(DEV_BASE_FEE)),
-        withdrawals_root: spec.is_shanghai_active_at_timestamp(time).then_some(EMPTY_WITHDRAWALS),
+        withdrawals_root: execute::withdrawals_root(spec, time, roots.messages),
         blob_gas_used: cancun.then_some(genesis.blob_gas_used.unwrap_or_default()),
         excess_blob_gas: cancun.then_some(genesis.excess_blob_gas.unwrap_or_default()),
         parent_beacon_block_root: cancun.then_some(B256::ZERO),

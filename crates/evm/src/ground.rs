@@ -11,6 +11,8 @@ use trie::merkle::{self, NodeSource, Nodes};
 use crate::ChainError;
 use crate::block::{Account, StateChanges};
 use crate::chain::Staged;
+use crate::execute::Roots;
+use crate::rollup::MESSAGE_PASSER;
 use crate::tables::{AccountRow, StateTables};
 
 /// The state at the end of one block, whichever branch it is on.
@@ -115,6 +117,15 @@ impl Ground {
             Some(base) if number <= base => Ok(self.tables.block(number)?.map(|(header, _)| header.seal())),
             _ => Ok(None),
         }
+    }
+
+    /// What a header names of the state at the end of a block with these changes.
+    pub(crate) fn roots(&self, tries: &TrieChanges) -> Result<Roots, ChainError> {
+        let messages = match tries.storage_roots.get(&MESSAGE_PASSER) {
+            Some(root) => *root,
+            None => self.account(MESSAGE_PASSER)?.map_or(EMPTY_ROOT_HASH, |row| row.storage_root),
+        };
+        Ok(Roots { state: tries.state_root, messages })
     }
 
     /// The tries after `changes`.

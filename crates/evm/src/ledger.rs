@@ -116,7 +116,7 @@ impl Ledger {
             let (header, position) = self.tables.block(number)?.ok_or_else(missing)?;
             let (_, body) = self.read_block(position)?;
             let transactions = decode_block(&body)?.body.transactions;
-            let hashes: Vec<B256> = transactions.iter().map(|transaction| *transaction.tx_hash()).collect();
+            let hashes: Vec<B256> = transactions.iter().map(|transaction| transaction.tx_hash()).collect();
             self.tables.unwind(&header, &hashes)?;
             gone.splice(0..0, transactions);
         }
@@ -179,6 +179,9 @@ impl Ledger {
         if raw.header.parent_hash != parent.seal() || raw.header.timestamp <= parent.timestamp {
             return Ok(None);
         }
+        if self.spec.rollup().is_some_and(|rollup| !rollup.check_extra_data(&raw.header)) {
+            return Ok(None);
+        }
         let mut given = Given { transactions: VecDeque::new(), refused: false };
         for transaction in raw.body.transactions {
             let Ok(recovered) = disguise::recover(&self.spec, transaction) else { return Ok(None) };
@@ -190,7 +193,8 @@ impl Ledger {
             return Ok(None);
         }
         let tries = ground.commit(&executed.changes)?;
-        let header = execute::header(&self.spec, &parent, &attributes, &executed, tries.state_root).seal_slow();
+        let roots = ground.roots(&tries)?;
+        let header = execute::header(&self.spec, &parent, &attributes, &executed, roots).seal_slow();
         Ok(Some((header, executed, tries)))
     }
 
@@ -233,8 +237,9 @@ impl Ledger {
 
     fn begin(&self, position: Position) -> Result<SealedHeader, ChainError> {
         let changes = genesis::changes(&self.genesis);
-        let tries = Ground::nothing(Arc::clone(&self.tables)).commit(&changes)?;
-        let header = genesis::header(&self.genesis, &self.spec, tries.state_root).seal_slow();
+        let ground = Ground::nothing(Arc::clone(&self.tables));
+        let tries = ground.commit(&changes)?;
+        let header = genesis::header(&self.genesis, &self.spec, ground.roots(&tries)?).seal_slow();
         self.tables.apply(&header, &[], &[], &changes, &tries, position)?;
         Ok(header)
     }
@@ -329,7 +334,8 @@ fn founded(log: &Log, given: Option<Genesis>) -> Result<Genesis, ChainError> {
 
 /// The RLP of a block.
 pub(crate) fn encode_block(header: &SealedHeader, transactions: Vec<Transaction>) -> Vec<u8> {
-    let body = BlockBody { transactions, ommers: Vec::new(), withdrawals: Some(Withdrawals::default()) };
+    let withdrawals = header.withdrawals_root.map(|_| Withdrawals::default());
+    let body = BlockBody { transactions, ommers: Vec::new(), withdrawals };
     let mut bytes = Vec::new();
     RawBlock { header: header.inner().clone(), body }.encode(&mut bytes);
     bytes

@@ -1,7 +1,8 @@
-//! The embedded EVM chain: a sequencer's execution backend on `revm`, under Ethereum's rules.
+//! The embedded EVM chain: a sequencer's execution backend on `revm`, under the rules of Ethereum or of the OP Stack.
 //!
 //! What it is: blocks, state, tries and genesis of one EVM chain; a pool of transactions that outlives the process; everything that a node serves
-//! about them (JSON-RPC, the Engine API). Rules of the OP Stack are refused in this version.
+//! about them (JSON-RPC, the Engine API). A genesis file with the key `optimism` makes it a chain of the OP Stack, under the rules of every fork from
+//! Bedrock to Karst.
 //!
 //! What it deliberately does not know: when a block is due and whether it is decided (crate `sequencer` through `node::Backend`, or whoever
 //! calls the Engine API), how a request arrives (crate `rpc`), other chains.
@@ -45,6 +46,7 @@ pub mod genesis;
 mod ground;
 mod ledger;
 pub mod pool;
+mod rollup;
 pub mod rpc;
 pub mod spec;
 mod tables;

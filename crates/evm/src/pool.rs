@@ -126,7 +126,7 @@ impl Pooled for Waiting {
 
 impl Waiting {
     fn new(signed: Arc<Signed>) -> Self {
-        let (hash, bytes) = (*signed.tx_hash(), signed.encode_2718_len());
+        let (hash, bytes) = (signed.tx_hash(), signed.encode_2718_len());
         Self { signed, hash, bytes }
     }
 }
@@ -383,7 +383,7 @@ fn stored(log: &Log, spec: &ChainSpec) -> Result<Vec<Signed>, PoolError> {
         let record = record?;
         if record.kind == ACCEPTED {
             let transaction = Transaction::decode_2718(&mut &record.payload[..]).map_err(|_| PoolError::Record)?;
-            if let Some(earlier) = arrivals.insert(*transaction.tx_hash(), at) {
+            if let Some(earlier) = arrivals.insert(transaction.tx_hash(), at) {
                 stored.remove(&earlier);
             }
             stored.insert(at, transaction);
@@ -429,13 +429,13 @@ impl Feed for PoolFeed<'_> {
     fn refused(&mut self, transaction: &Signed, reason: Refused) {
         match reason {
             Refused::NoRoom => {
-                self.left.push(*transaction.tx_hash());
+                self.left.push(transaction.tx_hash());
                 self.blocked.push(transaction.signer());
             }
             Refused::Invalid(reason) => {
                 tracing::debug!(hash = %transaction.tx_hash(), reason, "a transaction of the pool cannot be executed");
                 self.blocked.push(transaction.signer());
-                self.pool.drop_transaction(*transaction.tx_hash());
+                self.pool.drop_transaction(transaction.tx_hash());
             }
         }
     }

@@ -1,13 +1,17 @@
 //! Which rules hold when: the forks of a chain, out of the `config` of its genesis file.
 
+use alloy_consensus::Header;
 use alloy_eips::eip1559::BaseFeeParams;
 use alloy_eips::eip7840::BlobParams;
 use alloy_evm::eth::spec::EthExecutorSpec;
 use alloy_genesis::ChainConfig;
 use alloy_hardforks::{EthereumHardfork, EthereumHardforks, ForkCondition};
+use alloy_op_hardforks::{OpHardfork, OpHardforks};
 use alloy_primitives::{Address, U256};
+use op_revm::OpSpecId;
 
 use crate::ChainError;
+use crate::rollup::Rollup;
 
 /// Key in a genesis file's `config` by which a chain is for development.
 const DEVELOPMENT: &str = "sequenza.development";
@@ -16,19 +20,18 @@ const DEVELOPMENT: &str = "sequenza.development";
 #[derive(Clone, Debug)]
 pub struct ChainSpec {
     config: ChainConfig,
+    rollup: Option<Rollup>,
 }
 
 impl ChainSpec {
     /// The rules that a genesis file's `config` asks for.
     ///
     /// # Errors
-    /// [`ChainError::Genesis`] for rules that this version does not execute: those of the OP Stack, and forks after Osaka.
+    /// [`ChainError::Genesis`] for rules that this version does not execute (forks after Osaka and Karst, chains from before the merge or before
+    /// Bedrock), and for an OP Stack chain whose forks are not in order.
     pub fn new(config: ChainConfig) -> Result<Self, ChainError> {
-        if config.extra_fields.contains_key("optimism") {
-            return Err(ChainError::Genesis(
-                "config.optimism: this version executes Ethereum's rules alone; take a genesis file without that key"
-                    .into(),
-            ));
+        if let Some(rollup) = Rollup::read(&config)? {
+            return Ok(Self { config, rollup: Some(rollup) });
         }
         let later = [("amsterdamTime", config.amsterdam_time), ("bogotaTime", config.bogota_time)];
         if let Some((key, _)) = later.iter().find(|(_, time)| time.is_some()) {
@@ -40,7 +43,7 @@ impl ChainSpec {
                     .into(),
             ));
         }
-        Ok(Self { config })
+        Ok(Self { config, rollup: None })
     }
 
     /// The rules of a development chain: all of Osaka from the first block on.
@@ -81,12 +84,30 @@ impl ChainSpec {
         self.config.chain_id
     }
 
-    /// How the base fee follows demand (EIP-1559).
-    pub fn base_fee_params(&self) -> BaseFeeParams {
-        BaseFeeParams::ethereum()
+    /// Whether the chain is one of the OP Stack.
+    pub fn is_rollup(&self) -> bool {
+        self.rollup.is_some()
     }
 
-    /// Bounds and prices of blobs at a time; `None` before Cancun.
+    /// What the OP Stack adds to the rules, on a chain of it.
+    pub(crate) fn rollup(&self) -> Option<&Rollup> {
+        self.rollup.as_ref()
+    }
+
+    /// The newest fork of the OP Stack at a time; `None` on other chains.
+    pub(crate) fn rollup_fork(&self, timestamp: u64) -> Option<OpSpecId> {
+        self.rollup.is_some().then(|| alloy_op_evm::spec_by_timestamp_after_bedrock(self, timestamp))
+    }
+
+    /// The base fee in wei of a block at `timestamp` on `parent` (EIP-1559, with the OP Stack's parameters on a chain of it).
+    pub fn next_base_fee(&self, parent: &Header, timestamp: u64) -> u64 {
+        match &self.rollup {
+            Some(rollup) => rollup.next_base_fee(parent, timestamp),
+            None => parent.next_block_base_fee(BaseFeeParams::ethereum()).unwrap_or_default(),
+        }
+    }
+
+    /// Bounds and prices of blobs at a time; `None` before Cancun. Of no meaning on a chain of the OP Stack, which has no blobs.
     pub fn blob_params(&self, timestamp: u64) -> Option<BlobParams> {
         let (config, scheduled) = (&self.config, self.config.blob_schedule_blob_params());
         let active = |time: Option<u64>| time.is_some_and(|time| timestamp >= time);
@@ -108,6 +129,9 @@ impl ChainSpec {
 
 impl EthereumHardforks for ChainSpec {
     fn ethereum_fork_activation(&self, fork: EthereumHardfork) -> ForkCondition {
+        if let Some(rollup) = &self.rollup {
+            return on_rollup(rollup, fork);
+        }
         let config = &self.config;
         let block = |block: Option<u64>| block.map_or(ForkCondition::Never, ForkCondition::Block);
         let time = |time: Option<u64>| time.map_or(ForkCondition::Never, ForkCondition::Timestamp);
@@ -126,15 +150,36 @@ impl EthereumHardforks for ChainSpec {
             EthereumHardfork::London => block(config.london_block),
             EthereumHardfork::ArrowGlacier => block(config.arrow_glacier_block),
             EthereumHardfork::GrayGlacier => block(config.gray_glacier_block),
-            EthereumHardfork::Paris => {
-                ForkCondition::TTD { activation_block_number: 0, fork_block: Some(0), total_difficulty: U256::ZERO }
-            }
+            EthereumHardfork::Paris => MERGED,
             EthereumHardfork::Shanghai => time(config.shanghai_time),
             EthereumHardfork::Cancun => time(config.cancun_time),
             EthereumHardfork::Prague => time(config.prague_time),
             EthereumHardfork::Osaka => time(config.osaka_time),
             _ => ForkCondition::Never,
         }
+    }
+}
+
+/// The merge is behind every chain that is sequenced.
+const MERGED: ForkCondition =
+    ForkCondition::TTD { activation_block_number: 0, fork_block: Some(0), total_difficulty: U256::ZERO };
+
+/// Ethereum's rules arrive on a chain of the OP Stack with its own forks.
+fn on_rollup(rollup: &Rollup, fork: EthereumHardfork) -> ForkCondition {
+    match fork {
+        EthereumHardfork::Paris => MERGED,
+        EthereumHardfork::Shanghai => rollup.activation(OpHardfork::Canyon),
+        EthereumHardfork::Cancun => rollup.activation(OpHardfork::Ecotone),
+        EthereumHardfork::Prague => rollup.activation(OpHardfork::Isthmus),
+        EthereumHardfork::Osaka => rollup.activation(OpHardfork::Karst),
+        fork if fork < EthereumHardfork::Paris => ForkCondition::Block(0),
+        _ => ForkCondition::Never,
+    }
+}
+
+impl OpHardforks for ChainSpec {
+    fn op_fork_activation(&self, fork: OpHardfork) -> ForkCondition {
+        self.rollup.as_ref().map_or(ForkCondition::Never, |rollup| rollup.activation(fork))
     }
 }
 

@@ -254,7 +254,7 @@ async fn everything_durable_is_there_again() {
         assert_eq!(world.chain.head().number, 1);
         assert_eq!(world.chain.transaction(sealed).expect("readable").expect("there").index, 0);
         assert_eq!(world.balance(Address::repeat_byte(1)), U256::from(7));
-        let pool: Vec<B256> = world.pool.transactions().iter().map(|(signed, _)| *signed.tx_hash()).collect();
+        let pool: Vec<B256> = world.pool.transactions().iter().map(|(signed, _)| signed.tx_hash()).collect();
         assert_eq!(pool, [waiting]);
         world.chain.verify().expect("sound");
     }

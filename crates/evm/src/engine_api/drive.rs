@@ -6,7 +6,7 @@ use std::sync::Arc;
 use alloy_consensus::BlockHeader;
 use alloy_consensus::transaction::SignerRecoverable;
 use alloy_eips::eip2718::Decodable2718;
-use alloy_primitives::B256;
+use alloy_primitives::{B256, Bytes};
 use alloy_rlp::Decodable;
 use alloy_rpc_types_engine::{ForkchoiceState, ForkchoiceUpdated, PayloadId, PayloadStatus, PayloadStatusEnum};
 use node::{Backend, BackendError};
@@ -21,7 +21,7 @@ use crate::block::{RawBlock, SealedHeader, Transaction, block_ref};
 use crate::chain::Staged;
 use crate::execute::{BlockAttributes, Feed, Refused};
 use crate::pool::{PoolFeed, Signed};
-use crate::{At, Chain, EvmBackend, Pool};
+use crate::{At, Chain, ChainSpec, EvmBackend, Pool};
 
 /// Builds that can still be fetched.
 const BUILDS_MAX: usize = 16;
@@ -46,6 +46,7 @@ pub(crate) struct Driving {
 struct Build {
     id: PayloadId,
     attributes: OpPayloadAttributes,
+    extra_data: Bytes,
     parent: Arc<SealedHeader>,
     /// Fixed once it has been fetched, so that fetching again gives the same.
     sealed: Option<Arc<Staged>>,
@@ -257,16 +258,12 @@ impl Driving {
         if wanted.withdrawals.as_ref().is_some_and(|withdrawals| !withdrawals.is_empty()) {
             return Err(EngineError::invalid_attributes("withdrawals: nobody withdraws on a chain that is sequenced"));
         }
-        if attributes.eip_1559_params.is_some() || attributes.min_base_fee.is_some() {
-            let reason =
-                "eip1559Params and minBaseFee are of a rollup's forks, which this chain's genesis does not have";
-            return Err(EngineError::invalid_attributes(reason));
-        }
+        let extra_data = extra_data(self.chain.spec(), &attributes)?;
         let id = payload_id(version, parent.seal(), &attributes);
         if self.builds.iter().any(|build| build.id == id) {
             return Ok(id);
         }
-        let build = Build { id, attributes, parent, sealed: None };
+        let build = Build { id, attributes, extra_data, parent, sealed: None };
         if build.attributes.transactions.as_ref().is_some_and(|forced| !forced.is_empty()) {
             self.execute(&build, false).await?;
         }
@@ -295,7 +292,8 @@ impl Driving {
         };
         let block = RawBlock::decode(&mut &sealed.payload.body[..]).map_err(EngineError::internal)?;
         let base_fee = sealed.header().base_fee_per_gas().unwrap_or_default();
-        payload::envelope(version, &block, sealed.header().seal(), payload::value(sealed.transactions(), base_fee))
+        let (rollup, hash) = (self.chain.spec().is_rollup(), sealed.header().seal());
+        payload::envelope(version, rollup, &block, hash, payload::value(sealed.transactions(), base_fee))
     }
 
     async fn execute(&self, build: &Build, use_pool: bool) -> Result<Arc<Staged>, EngineError> {
@@ -310,7 +308,7 @@ impl Driving {
             prev_randao: wanted.prev_randao,
             gas_limit: build.attributes.gas_limit.unwrap_or(build.parent.gas_limit),
             base_fee: None,
-            extra_data: Default::default(),
+            extra_data: build.extra_data.clone(),
             parent_beacon_block_root: wanted.parent_beacon_block_root.unwrap_or_default(),
         };
         let (chain, pool) = (self.chain.clone(), self.pool.clone());
@@ -375,8 +373,28 @@ impl Feed for Order<'_> {
     }
 }
 
+/// The free bytes of the block that these attributes order, and whether a chain of this kind takes them at all.
+fn extra_data(spec: &ChainSpec, attributes: &OpPayloadAttributes) -> Result<Bytes, EngineError> {
+    match spec.rollup() {
+        Some(_) if attributes.gas_limit.is_none() => {
+            Err(EngineError::invalid_attributes("gasLimit is missing; a rollup's attributes have it"))
+        }
+        Some(rollup) => {
+            let time = attributes.payload_attributes.timestamp;
+            let bytes = rollup.extra_data(time, attributes.eip_1559_params, attributes.min_base_fee);
+            bytes.map_err(EngineError::invalid_attributes)
+        }
+        None if attributes.eip_1559_params.is_some() || attributes.min_base_fee.is_some() => {
+            let reason =
+                "eip1559Params and minBaseFee are of a rollup's forks, which this chain's genesis does not have";
+            Err(EngineError::invalid_attributes(reason))
+        }
+        None => Ok(Bytes::new()),
+    }
+}
+
 fn forced(attributes: &OpPayloadAttributes) -> Result<VecDeque<Arc<Signed>>, EngineError> {
-    let read = |(index, bytes): (usize, &alloy_primitives::Bytes)| {
+    let read = |(index, bytes): (usize, &Bytes)| {
         let wrong = |reason: String| EngineError::invalid_attributes(format!("transactions[{index}]: {reason}"));
         let transaction = Transaction::decode_2718_exact(bytes).map_err(|error| wrong(error.to_string()))?;
         transaction.try_into_recovered().map(Arc::new).map_err(|_| wrong("its signature does not hold".to_owned()))
@@ -398,7 +416,7 @@ fn give_back(pool: &Pool, build: &Build, head: B256) {
 }
 
 fn hashes(staged: &Staged) -> Vec<B256> {
-    staged.transactions().iter().map(|executed| *executed.transaction.tx_hash()).collect()
+    staged.transactions().iter().map(|executed| executed.transaction.tx_hash()).collect()
 }
 
 fn invalid(last_good: B256, reason: &str) -> PayloadStatus {

@@ -15,6 +15,7 @@ use types::{BlockHash, BlockNumber, BlockRef, Payload, Slot, Timestamp};
 
 use super::error::EngineError;
 use super::version::Fork;
+use crate::ChainSpec;
 use crate::block::{Block, RawBlock, Transaction};
 
 /// A payload as `engine_newPayload` brings it, with what stands beside it.
@@ -66,6 +67,15 @@ impl Given {
             block = block.and_then(|block| with_blobs(block, &beside.versioned_hashes));
         }
         Ok(Self { hash, timestamp, block })
+    }
+
+    /// A rollup makes no requests of a consensus layer, so none can come with its payloads.
+    pub(crate) fn check_requests(&self, spec: &ChainSpec) -> Result<(), EngineError> {
+        let requests = self.block.as_ref().ok().and_then(|block| block.header.requests_hash);
+        match requests.filter(|hash| spec.is_rollup() && *hash != EMPTY_REQUESTS_HASH) {
+            Some(_) => Err(EngineError::invalid_params("executionRequests: a rollup's payloads come with none")),
+            None => Ok(()),
+        }
     }
 
     /// The block in the chain's own form; an error is a reason why it can never be valid.
@@ -149,7 +159,13 @@ pub(crate) fn reference(header: &Header, hash: B256) -> BlockRef {
 }
 
 /// The answer of `engine_getPayload` in a version: the payload, and from the second version on what stands beside it.
-pub(crate) fn envelope(version: u8, block: &RawBlock, hash: B256, value: U256) -> Result<Value, EngineError> {
+pub(crate) fn envelope(
+    version: u8,
+    rollup: bool,
+    block: &RawBlock,
+    hash: B256,
+    value: U256,
+) -> Result<Value, EngineError> {
     let internal = |error: serde_json::Error| EngineError::internal(error);
     if version == 1 {
         return serde_json::to_value(ExecutionPayloadV1::from_block_unchecked(hash, block)).map_err(internal);
@@ -160,7 +176,11 @@ pub(crate) fn envelope(version: u8, block: &RawBlock, hash: B256, value: U256) -
             json!({ "executionPayload": serde_json::to_value(payload).map_err(internal)?, "blockValue": value }),
         );
     }
-    let payload = serde_json::to_value(ExecutionPayloadV3::from_block_unchecked(hash, block)).map_err(internal)?;
+    let mut payload = serde_json::to_value(ExecutionPayloadV3::from_block_unchecked(hash, block)).map_err(internal)?;
+    if rollup && version >= 4 {
+        // From Isthmus on the root is not that of the list of withdrawals, so it has to be said.
+        payload["withdrawalsRoot"] = json!(block.header.withdrawals_root);
+    }
     let blobs = match version {
         3 | 4 => serde_json::to_value(BlobsBundleV1::default()),
         _ => serde_json::to_value(BlobsBundleV2::default()),

@@ -4,8 +4,10 @@ use std::time::Duration;
 
 use alloy_evm::overrides::StateOverrideError;
 use alloy_evm::rpc::{CallFeesError, EthTxEnvError};
+use alloy_op_evm::OpTxError;
 use alloy_primitives::{Address, Bytes, U256};
 use alloy_sol_types::{Panic, Revert, SolError};
+use op_revm::{OpHaltReason, OpTransactionError};
 use revm::context::result::{EVMError, HaltReason, InvalidTransaction};
 use revm_inspectors::tracing::DebugInspectorError;
 use thiserror::Error;
@@ -115,7 +117,8 @@ fn panic_reason(code: U256) -> String {
 }
 
 /// geth's words for the end of an execution (`core/vm/errors.go`).
-pub(super) fn halt(reason: &HaltReason) -> ExecutionError {
+pub(super) fn halt(reason: &OpHaltReason) -> ExecutionError {
+    let OpHaltReason::Base(reason) = reason else { return ExecutionError::Halted("failed deposit") };
     ExecutionError::Halted(match reason {
         HaltReason::OutOfGas(_) => OUT_OF_GAS,
         HaltReason::OpcodeNotFound | HaltReason::InvalidFEOpcode | HaltReason::NotActivated => "invalid opcode",
@@ -139,6 +142,18 @@ pub(super) fn halt(reason: &HaltReason) -> ExecutionError {
 pub(super) fn machine(error: EVMError<ChainError>, sender: Address) -> ExecutionError {
     match error {
         EVMError::Transaction(fault) => invalid(&fault, sender),
+        EVMError::Database(error) => error.into(),
+        EVMError::Header(fault) => ExecutionError::Invalid(fault.to_string()),
+        EVMError::Custom(text) => ChainError::Execution(text).into(),
+        other => ChainError::Execution(other.to_string()).into(),
+    }
+}
+
+/// What the machine of the OP Stack says of a transaction of `sender`.
+pub(super) fn rollup_machine(error: EVMError<ChainError, OpTxError>, sender: Address) -> ExecutionError {
+    match error {
+        EVMError::Transaction(OpTxError(OpTransactionError::Base(fault))) => invalid(&fault, sender),
+        EVMError::Transaction(fault) => ExecutionError::Invalid(fault.to_string()),
         EVMError::Database(error) => error.into(),
         EVMError::Header(fault) => ExecutionError::Invalid(fault.to_string()),
         EVMError::Custom(text) => ChainError::Execution(text).into(),

@@ -3,6 +3,7 @@
 use alloy_eips::eip7825::MAX_TX_GAS_LIMIT_OSAKA;
 use alloy_hardforks::EthereumHardforks;
 use alloy_primitives::{Address, TxKind, U256};
+use op_revm::OpHaltReason;
 use revm::Database;
 use revm::context::TxEnv;
 use revm::context::result::ExecutionResult;
@@ -111,7 +112,7 @@ fn with_gas(transaction: &TxEnv, gas_limit: u64) -> TxEnv {
 }
 
 /// Gas used, and the most that was used at any time: before refunds.
-fn gas(result: &ExecutionResult) -> (u64, u64) {
+fn gas(result: &ExecutionResult<OpHaltReason>) -> (u64, u64) {
     let gas = result.gas();
     (gas.tx_gas_used(), gas.total_gas_spent().max(gas.floor_gas()))
 }

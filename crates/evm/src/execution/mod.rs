@@ -127,7 +127,8 @@ impl Executor {
             let mut transaction = scene.transaction(request)?;
             for _ in 0..ACCESS_LIST_ROUNDS_MAX {
                 let inspector = AccessListInspector::new(transaction.access_list.clone());
-                let (outcome, inspector) = scene.run(transaction.clone(), Recorded::default(), inspector)?;
+                let (outcome, inspector) =
+                    scene.run(scene::call(transaction.clone()), Recorded::default(), inspector)?;
                 let list = inspector.into_access_list();
                 if list == transaction.access_list {
                     let gas_used = outcome.result.tx_gas_used();
@@ -158,7 +159,7 @@ impl Executor {
             let mut tracer = trace::Tracer::new(options)?;
             let mut scene = Scene::new(chain, at, overrides, limits, deadline)?;
             let transaction = scene.transaction(request)?;
-            tracer.trace(&mut scene, transaction, None)
+            tracer.trace(&mut scene, scene::call(transaction), None)
         })
         .await
     }

@@ -6,8 +6,11 @@ use alloy_evm::eth::EthEvmContext;
 use alloy_evm::overrides::{apply_block_overrides, apply_state_overrides};
 use alloy_evm::rpc::TryIntoTxEnv;
 use alloy_evm::{EthEvmFactory, Evm, EvmEnv, EvmFactory};
+use alloy_op_evm::{OpEvmContext, OpEvmFactory, OpTx};
+use alloy_primitives::Bytes;
 use alloy_rpc_types_eth::TransactionRequest;
 use alloy_rpc_types_eth::state::EvmOverrides;
+use op_revm::{OpHaltReason, OpSpecId, OpTransaction};
 use revm::Inspector;
 use revm::context::TxEnv;
 use revm::context::result::{ExecutionResult, ResultAndState};
@@ -16,14 +19,30 @@ use revm::database::CacheDB;
 use super::Limits;
 use super::error::{self, ExecutionError};
 use super::watch::{Excess, Recorded, Watch};
-use crate::{At, Chain, StateView};
+use crate::block::SealedHeader;
+use crate::{At, Chain, StateView, execute};
 
 /// The state of a block and what was executed on it since, in memory.
 pub(super) type Sketch = CacheDB<StateView>;
+/// What an execution came to, on either kind of chain.
+pub(super) type Outcome = ResultAndState<OpHaltReason>;
+
+/// Watches executions on either kind of chain.
+pub(super) trait Onlooker:
+    for<'a> Inspector<EthEvmContext<&'a mut Sketch>> + for<'a> Inspector<OpEvmContext<&'a mut Sketch>>
+{
+}
+
+impl<I> Onlooker for I where
+    I: for<'a> Inspector<EthEvmContext<&'a mut Sketch>> + for<'a> Inspector<OpEvmContext<&'a mut Sketch>>
+{
+}
 
 pub(super) struct Scene {
     pub(super) database: Sketch,
     pub(super) environment: EvmEnv,
+    /// The rules of the OP Stack that hold, on a chain of it.
+    rollup: Option<OpSpecId>,
     limits: Limits,
     deadline: Instant,
 }
@@ -38,16 +57,23 @@ impl Scene {
         deadline: Instant,
     ) -> Result<Self, ExecutionError> {
         let state = chain.state(at)?.ok_or(ExecutionError::BlockUnknown)?;
-        let environment = chain.environment(state.header());
-        let mut scene = Self { database: CacheDB::new(state), environment, limits, deadline };
+        let header = state.header().clone();
+        let mut scene = Self::replay(chain, &header, state, limits, deadline);
         scene.loosen();
         scene.override_with(overrides)?;
         Ok(scene)
     }
 
-    /// A scene of transactions that were executed before, under the rules that held for them.
-    pub(super) fn replay(state: StateView, environment: EvmEnv, limits: Limits, deadline: Instant) -> Self {
-        Self { database: CacheDB::new(state), environment, limits, deadline }
+    /// A scene for transactions in the block of `header`, under all rules that hold for them there.
+    pub(super) fn replay(
+        chain: &Chain,
+        header: &SealedHeader,
+        state: StateView,
+        limits: Limits,
+        deadline: Instant,
+    ) -> Self {
+        let (environment, rollup) = (chain.environment(header), chain.spec().rollup_fork(header.timestamp));
+        Self { database: CacheDB::new(state), environment, rollup, limits, deadline }
     }
 
     /// Drops the rules that a request need not keep: it carries no signature and uses no nonce up, may come from a contract, and may have
@@ -89,38 +115,55 @@ impl Scene {
     }
 
     /// Executes without keeping what it changed. Whatever the inspector saw comes back with the outcome.
-    pub(super) fn run<I>(
+    pub(super) fn run<I: Onlooker>(
         &mut self,
-        transaction: TxEnv,
+        transaction: OpTx,
         recorded: Recorded,
         inspector: I,
-    ) -> Result<(ResultAndState, I), ExecutionError>
-    where
-        I: for<'a> Inspector<EthEvmContext<&'a mut Sketch>>,
-    {
-        let (sender, limits) = (transaction.caller, self.limits);
-        let watch = Watch::new(self.deadline, recorded, limits.trace_bytes);
-        let inspectors = (watch, inspector);
+    ) -> Result<(Outcome, I), ExecutionError> {
+        let (sender, limits) = (transaction.0.base.caller, self.limits);
+        let inspectors = (Watch::new(self.deadline, recorded, limits.trace_bytes), inspector);
         let environment = self.environment.clone();
-        let mut evm = EthEvmFactory::default().create_evm_with_inspector(&mut self.database, environment, inspectors);
-        let outcome = evm.transact_raw(transaction);
-        let (watch, inspector) = evm.into_inner().inspector;
+        let (outcome, (watch, inspector)) = match self.rollup {
+            Some(fork) => {
+                let environment = execute::on_rollup(environment, fork);
+                let factory = OpEvmFactory::<OpTx>::default();
+                let mut evm = factory.create_evm_with_inspector(&mut self.database, environment, inspectors);
+                let outcome = evm.transact_raw(transaction).map_err(|fault| error::rollup_machine(fault, sender));
+                (outcome, evm.into_inner().0.inspector)
+            }
+            None => {
+                let factory = EthEvmFactory::default();
+                let mut evm = factory.create_evm_with_inspector(&mut self.database, environment, inspectors);
+                let outcome = evm.transact_raw(transaction.0.base).map_err(|fault| error::machine(fault, sender));
+                let outcome = outcome.map(|ResultAndState { result, state }| ResultAndState {
+                    result: result.map_haltreason(OpHaltReason::Base),
+                    state,
+                });
+                (outcome, evm.into_inner().inspector)
+            }
+        };
         match watch.excess() {
             Some(Excess::Time) => Err(ExecutionError::Timeout(limits.time)),
             Some(Excess::Bytes) => Err(ExecutionError::TooLarge(limits.trace_bytes)),
-            None => Ok((outcome.map_err(|fault| error::machine(fault, sender))?, inspector)),
+            None => Ok((outcome?, inspector)),
         }
     }
 
-    /// [`Scene::run`] with nothing recorded.
-    pub(super) fn execute(&mut self, transaction: TxEnv) -> Result<ResultAndState, ExecutionError> {
-        let (outcome, _) = self.run(transaction, Recorded::default(), revm::inspector::NoOpInspector {})?;
+    /// [`Scene::run`] of a call, with nothing recorded.
+    pub(super) fn execute(&mut self, transaction: TxEnv) -> Result<Outcome, ExecutionError> {
+        let (outcome, _) = self.run(call(transaction), Recorded::default(), revm::inspector::NoOpInspector {})?;
         Ok(outcome)
     }
 }
 
+/// A call: what is never published costs nothing on L1.
+pub(super) fn call(transaction: TxEnv) -> OpTx {
+    OpTx(OpTransaction { enveloped_tx: Some(Bytes::new()), ..OpTransaction::new(transaction) })
+}
+
 /// What the execution returned, or why it did not.
-pub(super) fn output(result: ExecutionResult) -> Result<alloy_primitives::Bytes, ExecutionError> {
+pub(super) fn output(result: ExecutionResult<OpHaltReason>) -> Result<Bytes, ExecutionError> {
     match result {
         ExecutionResult::Success { output, .. } => Ok(output.into_data()),
         ExecutionResult::Revert { output, .. } => Err(ExecutionError::Reverted(output)),

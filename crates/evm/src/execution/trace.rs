@@ -4,11 +4,12 @@ use std::time::Instant;
 
 use alloy_evm::block::SystemCaller;
 use alloy_evm::{EthEvmFactory, EvmFactory, FromRecoveredTx};
+use alloy_op_evm::OpTx;
 use alloy_primitives::B256;
 use alloy_rpc_types_trace::common::TraceResult;
 use alloy_rpc_types_trace::geth::{GethDebugTracingOptions, GethTrace};
 use revm::DatabaseCommit;
-use revm::context::TxEnv;
+use revm::inspector::NoOpInspector;
 use revm_inspectors::tracing::{DebugInspector, TransactionContext};
 
 use super::Limits;
@@ -36,14 +37,15 @@ pub(super) fn scene_within(
         .map(At::Number)
         .ok_or_else(|| ExecutionError::Invalid("genesis is not traceable".into()))?;
     let state = chain.state(parent)?.ok_or(ExecutionError::BlockUnknown)?;
-    let mut scene = Scene::replay(state, chain.environment(header), limits, deadline);
+    let mut scene = Scene::replay(chain, header, state, limits, deadline);
+    // The system calls are the same on either kind of chain.
     let mut evm = EthEvmFactory::default().create_evm(&mut scene.database, scene.environment.clone());
     SystemCaller::new(chain.spec())
         .apply_pre_execution_changes(header.inner(), &mut evm)
         .map_err(|error| ChainError::Execution(error.to_string()))?;
     drop(evm);
     for executed in &block.transactions[..index.min(block.transactions.len())] {
-        let outcome = scene.execute(environment_of(executed))?;
+        let (outcome, _) = scene.run(environment_of(executed), Recorded::default(), NoOpInspector {})?;
         scene.database.commit(outcome.state);
     }
     Ok(scene)
@@ -118,7 +120,7 @@ impl Tracer {
     pub(super) fn trace(
         &mut self,
         scene: &mut Scene,
-        transaction: TxEnv,
+        transaction: OpTx,
         context: Option<TransactionContext>,
     ) -> Result<GethTrace, ExecutionError> {
         let inspector = DebugInspector::new(self.options.clone())?;
@@ -130,10 +132,10 @@ impl Tracer {
     }
 }
 
-fn environment_of(executed: &ExecutedTransaction) -> TxEnv {
-    TxEnv::from_recovered_tx(&executed.transaction, executed.sender)
+fn environment_of(executed: &ExecutedTransaction) -> OpTx {
+    OpTx::from_recovered_tx(&executed.transaction, executed.sender)
 }
 
 fn hash_of(executed: &ExecutedTransaction) -> B256 {
-    *executed.transaction.tx_hash()
+    executed.transaction.tx_hash()
 }

@@ -1,17 +1,20 @@
 //! Which transactions the pool takes, with the texts that geth gives for those that it does not: clients know them.
 
+use alloy_consensus::Transaction as _;
 use alloy_consensus::transaction::SignerRecoverable;
-use alloy_consensus::{Transaction as _, TxType};
-use alloy_eips::eip2718::Decodable2718;
+use alloy_eips::eip2718::{Decodable2718, Encodable2718};
 use alloy_eips::eip7825::MAX_TX_GAS_LIMIT_OSAKA;
 use alloy_hardforks::EthereumHardforks;
 use alloy_primitives::{Address, B256, Bytes, U256};
+use op_alloy_consensus::OpTxType;
+use op_revm::L1BlockInfo;
+use revm::database::WrapDatabaseRef;
 use revm::primitives::eip3860::MAX_INITCODE_SIZE;
 use thiserror::Error;
 
 use super::{Pool, Signed};
 use crate::block::Transaction;
-use crate::{At, ChainError, disguise};
+use crate::{At, ChainError, StateView, disguise};
 
 /// Largest transaction that is taken: as geth's pool.
 const TRANSACTION_BYTES_MAX: usize = 128 * 1024;
@@ -45,6 +48,16 @@ pub enum Refusal {
     /// Asks for more gas than any block has.
     #[error("exceeds block gas limit")]
     BlockGas,
+    /// Takes more room on L1 than any block has.
+    #[error("exceeds block gas limit: its DA footprint is {size} bytes at {scalar} gas each, a block has {limit}")]
+    Footprint {
+        /// Bytes on L1, estimated.
+        size: u64,
+        /// Gas that a byte counts for.
+        scalar: u16,
+        /// Gas of a block.
+        limit: u64,
+    },
     /// Asks for more gas than a transaction may (EIP-7825).
     #[error("transaction gas limit too high (cap: {MAX_TX_GAS_LIMIT_OSAKA}, tx: {0})")]
     TransactionGas(u64),
@@ -151,8 +164,8 @@ impl Pool {
         let (chain, head) = (&self.0.chain, self.0.chain.head());
         let spec = chain.spec();
         match transaction.tx_type() {
-            TxType::Eip7702 if !spec.is_prague_active_at_timestamp(head.timestamp) => return Err(Refusal::Type),
-            TxType::Eip7702 if transaction.authorization_list().is_none_or(<[_]>::is_empty) => {
+            OpTxType::Eip7702 if !spec.is_prague_active_at_timestamp(head.timestamp) => return Err(Refusal::Type),
+            OpTxType::Eip7702 if transaction.authorization_list().is_none_or(<[_]>::is_empty) => {
                 return Err(Refusal::NoAuthorization);
             }
             _ => {}
@@ -203,16 +216,35 @@ impl Pool {
         }
         let price = U256::from(transaction.max_fee_per_gas());
         let cost = price.saturating_mul(U256::from(transaction.gas_limit())).saturating_add(transaction.value());
+        let cost = cost.saturating_add(self.check_publication(transaction, &state)?);
         if cost > account.balance {
             return Err(Refusal::Funds { balance: account.balance, cost });
         }
-        if !account.is_empty_code_hash() && disguise::sender(transaction.signature()).is_none() {
+        if !account.is_empty_code_hash() && transaction.signature().and_then(disguise::sender).is_none() {
             let code = state.code(sender)?;
             if !code.starts_with(&[0xef, 0x01, 0x00]) {
                 return Err(Refusal::SenderHasCode(sender));
             }
         }
         Ok((account.nonce, state.header().seal()))
+    }
+}
+
+impl Pool {
+    /// What a chain of the OP Stack takes for bringing the transaction to L1, in wei, as prices stand at the newest block; zero elsewhere.
+    fn check_publication(&self, transaction: &Transaction, state: &StateView) -> Result<U256, Refusal> {
+        let header = state.header();
+        let Some(fork) = self.0.chain.spec().rollup_fork(header.timestamp) else { return Ok(U256::ZERO) };
+        let mut prices = L1BlockInfo::try_fetch(&mut WrapDatabaseRef(state), U256::from(header.number), fork)?;
+        let encoded = transaction.encoded_2718();
+        if let Some(scalar) = prices.da_footprint_gas_scalar {
+            let size = op_revm::estimate_tx_compressed_size(&encoded) / 1_000_000;
+            // No block could ever hold it (Jovian).
+            if size.saturating_mul(scalar.into()) > header.gas_limit {
+                return Err(Refusal::Footprint { size, scalar, limit: header.gas_limit });
+            }
+        }
+        Ok(prices.tx_cost(&encoded, U256::from(transaction.gas_limit()), fork))
     }
 }
 

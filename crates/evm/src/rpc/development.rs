@@ -149,7 +149,7 @@ pub(super) async fn call(rpc: &EthRpc, method: &str, what: &str, params: Params<
         "setBalance" | "setCode" | "setNonce" | "setStorageAt" => edit(development, what, params).await,
         "dropTransaction" => {
             let dropped = inner.pool.drop_transaction(params.required(0)?);
-            answer(&dropped.map(|signed| *signed.tx_hash()))
+            answer(&dropped.map(|signed| signed.tx_hash()))
         }
         "nodeInfo" => node_info(inner, development),
         "impersonateAccount" => inner.disguises.set(Some(params.required(0)?), true),

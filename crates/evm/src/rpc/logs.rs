@@ -213,7 +213,7 @@ impl Filters {
                 let mut hashes = Vec::new();
                 loop {
                     match accepted.try_recv() {
-                        Ok(signed) => hashes.push(*signed.tx_hash()),
+                        Ok(signed) => hashes.push(signed.tx_hash()),
                         Err(TryRecvError::Lagged(_)) => {}
                         Err(TryRecvError::Empty | TryRecvError::Closed) => break,
                     }

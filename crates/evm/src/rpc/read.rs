@@ -12,8 +12,8 @@ use serde_json::{Value, json};
 
 use super::params::Params;
 use super::{Answer, Inner, RpcError, answer};
-use crate::At;
 use crate::block::Block;
+use crate::{At, Located};
 
 /// Slots proved in one call.
 const PROOF_SLOTS_MAX: usize = 1_024;
@@ -118,14 +118,20 @@ fn blocks(inner: &Inner, method: &str, params: Params<'_>) -> Answer {
             answer(&block(inner, method, &params)?.and_then(|block| answer::transaction(&block, index)))
         }
         "eth_getBlockReceipts" => {
-            let block = inner.chain.block(inner.at(params.block(0)?)?)?;
-            let receipts = |block: Block| {
-                (0..block.transactions.len()).filter_map(|index| answer::receipt(&block, index)).collect()
-            };
-            answer(&block.map(receipts).map(|receipts: Vec<_>| receipts))
+            let Some(block) = inner.chain.block(inner.at(params.block(0)?)?)? else { return answer(&()) };
+            let prices = answer::Prices::of(&inner.chain, &block)?;
+            let receipts = (0..block.transactions.len()).filter_map(|index| answer::receipt(&block, index, &prices));
+            answer(&receipts.collect::<Vec<_>>())
         }
         _ => transactions(inner, params.required(0)?, method),
     }
+}
+
+/// The receipt of a transaction of the chain.
+pub(super) fn receipt(inner: &Inner, located: Option<Located>) -> Answer {
+    let Some(located) = located else { return answer(&()) };
+    let prices = answer::Prices::of(&inner.chain, &located.block)?;
+    answer(&answer::receipt(&located.block, located.index, &prices))
 }
 
 fn transactions(inner: &Inner, hash: B256, method: &str) -> Answer {
@@ -142,7 +148,7 @@ fn transactions(inner: &Inner, hash: B256, method: &str) -> Answer {
             };
             answer(&raw.map(Bytes::from))
         }
-        _ => answer(&located.and_then(|located| answer::receipt(&located.block, located.index))),
+        _ => receipt(inner, located),
     }
 }
 

@@ -143,7 +143,7 @@ impl EthRpc {
             if full {
                 subscriber.tell(&super::answer::waiting(&signed)).await?;
             } else {
-                subscriber.tell(signed.tx_hash()).await?;
+                subscriber.tell(&signed.tx_hash()).await?;
             }
         }
     }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use alloy_consensus::SignableTransaction;
+use alloy_consensus::{SignableTransaction, TxEnvelope};
 use alloy_eips::BlockNumberOrTag;
 use alloy_eips::eip2718::Encodable2718;
 use alloy_network::TransactionBuilder;
@@ -14,6 +14,7 @@ use alloy_signer_local::PrivateKeySigner;
 
 use super::params::Params;
 use super::{Answer, Inner, RpcError, answer, fees};
+use crate::pool::Refusal;
 use crate::{Transaction, disguise};
 
 /// Longest that `eth_sendRawTransactionSync` waits, whatever it is told.
@@ -43,7 +44,7 @@ async fn send_and_wait(inner: &Inner, raw: Bytes, wait: Duration) -> Answer {
     let landed = async {
         loop {
             if let Some(located) = inner.chain.transaction(hash)? {
-                return answer(&super::answer::receipt(&located.block, located.index));
+                return super::read::receipt(inner, Some(located));
             }
             if heads.changed().await.is_err() {
                 return Err(RpcError::internal("the chain has ended"));
@@ -58,7 +59,7 @@ async fn send_and_wait(inner: &Inner, raw: Bytes, wait: Duration) -> Answer {
 
 /// Why there is no receipt in time.
 fn late(inner: &Inner, hash: B256, waited: Duration) -> RpcError {
-    let parked = inner.pool.transactions().into_iter().find(|(signed, ready)| !ready && *signed.tx_hash() == hash);
+    let parked = inner.pool.transactions().into_iter().find(|(signed, ready)| !ready && signed.tx_hash() == hash);
     match parked
         .and_then(|(signed, _)| inner.chain.state(crate::At::Latest).ok().flatten()?.account(signed.signer()).ok())
     {
@@ -94,11 +95,12 @@ async fn send(inner: &Inner, mut request: TransactionRequest) -> Result<B256, Rp
     }
     let typed = request.build_typed_tx().map_err(|_| RpcError::invalid_params("transaction: it is not complete"))?;
     let Some(signer) = signer else {
-        let disguised: Transaction = typed.into_signed(disguise::signature(from)).into();
-        return Ok(inner.pool.submit_disguised(disguised).await?);
+        let disguised = TxEnvelope::from(typed.into_signed(disguise::signature(from)));
+        let disguised = Transaction::try_from_eth_envelope(disguised);
+        return Ok(inner.pool.submit_disguised(disguised.map_err(|_| Refusal::Type)?).await?);
     };
     let signature = signer.sign_hash_sync(&typed.signature_hash()).map_err(RpcError::internal)?;
-    let signed: Transaction = typed.into_signed(signature).into();
+    let signed: TxEnvelope = typed.into_signed(signature).into();
     Ok(inner.pool.submit(signed.encoded_2718().into()).await?)
 }
 
