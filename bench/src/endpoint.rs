@@ -63,6 +63,13 @@ impl Endpoint {
         }
     }
 
+    /// Sends several calls at once; their results in order, null for none.
+    pub(crate) async fn batch(&self, calls: Value) -> anyhow::Result<Vec<Value>> {
+        let post = self.client.post(&self.url).header("content-type", "application/json").body(calls.to_string());
+        let answers: Vec<Value> = serde_json::from_slice(&post.send().await?.bytes().await?)?;
+        Ok(answers.into_iter().map(|mut answer| answer["result"].take()).collect())
+    }
+
     pub(crate) async fn block(&self, id: Value) -> anyhow::Result<Block> {
         self.call("starknet_getBlockWithTxHashes", json!({ "block_id": id })).await
     }

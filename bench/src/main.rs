@@ -1,9 +1,12 @@
-//! Load and side-by-side benchmarks of Starknet chains, over plain JSON-RPC.
+//! Load and side-by-side benchmarks of Starknet and EVM chains, over plain JSON-RPC.
 //!
 //! ```text
 //! cargo xtask bench starknet            ours: ceiling, idle, peak, half load
 //! cargo xtask bench starknet --peer     the same load on starknet-devnet as well, and the ratio
 //! cargo xtask bench ceiling             what the execution library does alone on this machine
+//! cargo xtask bench evm                 ours: transfers and ERC-20, a block each second and one for each transaction
+//! cargo xtask bench evm --peer anvil    the same load on anvil as well, and the ratios
+//! cargo xtask bench evm --soak 200000   memory over so many transactions
 //! cargo xtask bench load --url …        load on a chain that already runs
 //! ```
 //!
@@ -13,6 +16,7 @@
 mod account;
 mod ceiling;
 mod endpoint;
+mod evm;
 mod load;
 #[cfg(test)]
 mod mock;
@@ -26,7 +30,7 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 
-/// Measure Starknet chains over plain JSON-RPC.
+/// Measure Starknet and EVM chains over plain JSON-RPC.
 #[derive(Parser)]
 #[command(name = "bench", bin_name = "cargo xtask bench")]
 struct Cli {
@@ -38,9 +42,11 @@ struct Cli {
 enum What {
     /// Start our release binary in a temporary folder and measure it, and a peer beside it if wished
     Starknet(suite::Options),
+    /// Start our release binary as an EVM chain and measure it, and anvil beside it if wished
+    Evm(evm::Options),
     /// Execute transfers with the execution library alone: no RPC, no admission, no roots, no disk
     Ceiling(ceiling::Options),
-    /// Put load on a chain that already runs on this machine
+    /// Put load on a Starknet chain that already runs on this machine
     Load(LoadOptions),
 }
 
@@ -71,6 +77,7 @@ fn main() -> anyhow::Result<()> {
     match Cli::parse().what {
         What::Ceiling(options) => ceiling::run(&options),
         What::Starknet(options) => runtime.block_on(suite::run(options)),
+        What::Evm(options) => runtime.block_on(evm::run(options)),
         What::Load(options) => runtime.block_on(load_running(options)),
     }
 }

@@ -29,7 +29,7 @@ pub(crate) async fn ours(binary: &Path, accounts: usize, more: &[String]) -> any
     command.arg("starknet").args(["--http-port", &port.to_string(), "--seq-block-time", "1s"]);
     command.args(["--accounts", &accounts.to_string()]).arg("--db-path").arg(folder.path().join("data")).args(more);
     let endpoint = Endpoint::new(&format!("http://127.0.0.1:{port}/"), Some(&format!("ws://127.0.0.1:{port}/ws")))?;
-    let mut server = Server::start(command, folder, endpoint).await?;
+    let mut server = Server::start(command, folder, endpoint, "starknet_blockNumber").await?;
     if accounts > 0 {
         server.accounts = account::from_banner(&server.output()?)?;
     }
@@ -44,7 +44,7 @@ pub(crate) async fn peer(binary: &Path, accounts: usize) -> anyhow::Result<Serve
     command.args(["--host", "127.0.0.1", "--port", &port.to_string(), "--accounts", &accounts.to_string()]);
     command.args(["--seed", "0", "--initial-balance", "10000000000000000000000", "--block-generation-on", "1"]);
     let endpoint = Endpoint::new(&format!("http://127.0.0.1:{port}/"), Some(&format!("ws://127.0.0.1:{port}/ws")))?;
-    let mut server = Server::start(command, folder, endpoint).await?;
+    let mut server = Server::start(command, folder, endpoint, "starknet_blockNumber").await?;
     server.accounts = account::predeployed(&server.endpoint).await?;
     Ok(server)
 }
@@ -53,9 +53,7 @@ pub(crate) async fn peer(binary: &Path, accounts: usize) -> anyhow::Result<Serve
 pub(crate) fn find_peer(given: Option<&Path>) -> anyhow::Result<PathBuf> {
     let found = match given {
         Some(path) => Some(path.to_owned()).filter(|path| path.is_file()),
-        None => std::env::var_os("PATH").and_then(|paths| {
-            std::env::split_paths(&paths).map(|folder| folder.join("starknet-devnet")).find(|path| path.is_file())
-        }),
+        None => on_path("starknet-devnet"),
     };
     found.context(
         "starknet-devnet is not there: install it with `cargo install starknet-devnet --version 0.10.1 --locked`, \
@@ -63,8 +61,59 @@ pub(crate) fn find_peer(given: Option<&Path>) -> anyhow::Result<PathBuf> {
     )
 }
 
+/// Room for as many transactions as can come in a second.
+const EVM_GAS_LIMIT: &str = "1000000000000";
+
+/// Our EVM chain, durable as it always is.
+pub(crate) async fn ours_evm(binary: &Path, accounts: usize, interval: bool) -> anyhow::Result<Server> {
+    let folder = TempDir::new()?;
+    let port = free_port()?;
+    let mut command = Command::new(binary);
+    command.arg("evm").args(["--http-port", &port.to_string(), "--accounts", &accounts.to_string()]);
+    command.args(["--gas-limit", EVM_GAS_LIMIT]).arg("--db-path").arg(folder.path().join("data"));
+    if interval {
+        command.args(["--block-time", "1"]);
+    }
+    let endpoint = Endpoint::new(&format!("http://127.0.0.1:{port}/"), None)?;
+    Server::start(command, folder, endpoint, "eth_blockNumber").await
+}
+
+/// anvil with as many accounts and the same room in its blocks. It prints nothing about each transaction, which would slow it down.
+pub(crate) async fn anvil(binary: &Path, accounts: usize, interval: bool) -> anyhow::Result<Server> {
+    let folder = TempDir::new()?;
+    let port = free_port()?;
+    let mut command = Command::new(binary);
+    command.args(["--host", "127.0.0.1", "--port", &port.to_string(), "--accounts", &accounts.to_string()]);
+    command.args(["--gas-limit", EVM_GAS_LIMIT, "--silent"]);
+    if interval {
+        command.args(["--block-time", "1"]);
+    }
+    let endpoint = Endpoint::new(&format!("http://127.0.0.1:{port}/"), None)?;
+    Server::start(command, folder, endpoint, "eth_blockNumber").await
+}
+
+/// anvil's binary: as given, as `cargo xtask test` installed it, or on the PATH.
+pub(crate) fn find_anvil(given: Option<&Path>) -> anyhow::Result<PathBuf> {
+    let installed = || {
+        let packages = std::fs::read_dir("tests/clients/node_modules/@foundry-rs").ok()?;
+        let programs = packages.filter_map(|package| Some(package.ok()?.path().join("bin/anvil")));
+        programs.into_iter().find(|program| program.is_file())
+    };
+    let found = match given {
+        Some(path) => Some(path.to_owned()).filter(|path| path.is_file()),
+        None => installed().or_else(|| on_path("anvil")),
+    };
+    found.context("anvil is not there: `cargo xtask test` installs it, or name it with --peer-binary")
+}
+
+fn on_path(program: &str) -> Option<PathBuf> {
+    let paths = std::env::var_os("PATH")?;
+    std::env::split_paths(&paths).map(|folder| folder.join(program)).find(|path| path.is_file())
+}
+
 impl Server {
-    async fn start(mut command: Command, folder: TempDir, endpoint: Endpoint) -> anyhow::Result<Self> {
+    /// Starts a program and waits until it answers `ready`.
+    async fn start(mut command: Command, folder: TempDir, endpoint: Endpoint, ready: &str) -> anyhow::Result<Self> {
         let log = std::fs::File::create(folder.path().join("out"))?;
         let errors = std::fs::File::create(folder.path().join("err"))?;
         command.stdin(Stdio::null()).stdout(log).stderr(errors).kill_on_drop(true);
@@ -77,7 +126,7 @@ impl Server {
         let child = command.spawn().with_context(|| format!("starting {:?}", command.as_std().get_program()))?;
         let mut server = Self { child, folder, endpoint, accounts: Vec::new() };
         let until = Instant::now() + PATIENCE;
-        while server.endpoint.block_number().await.is_err() {
+        while server.endpoint.call::<serde_json::Value>(ready, serde_json::json!([])).await.is_err() {
             if let Some(status) = server.child.try_wait()? {
                 bail!("the server ended at once ({status}): {}", server.complaint());
             }

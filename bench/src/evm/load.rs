@@ -1,0 +1,283 @@
+//! Sends signed transactions and times when they are answered and when they are in a block.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use alloy_primitives::{B256, U64};
+use hdrhistogram::Histogram;
+use serde_json::{Value, json};
+use tokio::sync::Semaphore;
+
+use super::Shape;
+use super::account::Signed;
+use super::chain::{Block, Chain};
+use crate::PATIENCE;
+use crate::endpoint::Endpoint;
+use crate::{report, server};
+
+/// Most transactions signed for one run.
+pub(crate) const TRANSACTIONS_MAX: usize = 400_000;
+/// Blocks asked for before the last one is known to be there.
+const AHEAD: u64 = 16;
+/// How long to wait for a block that is not there yet.
+const POLL: Duration = Duration::from_millis(5);
+
+/// When the next transaction is due.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) enum Pace {
+    /// As soon as a connection is free and fewer than [`Shape::waiting`] are in no block.
+    Closed,
+    /// So many a second, whatever the chain does. Latency counts from when a transaction was due.
+    PerSecond(f64),
+}
+
+/// What a run came to.
+#[derive(Debug)]
+pub(crate) struct Outcome {
+    pub(crate) included_per_second: f64,
+    pub(crate) blocks: u64,
+    sent: usize,
+    refused: usize,
+    failed: usize,
+    lost: usize,
+    /// Whether a closed loop ended early for want of signed transactions.
+    ran_dry: bool,
+    pub(crate) processors: f64,
+    /// Microseconds.
+    pub(crate) answered: Histogram<u64>,
+    pub(crate) included: Histogram<u64>,
+}
+
+impl Outcome {
+    pub(crate) fn rate(&self) -> String {
+        let dry = if self.ran_dry { " (ran out of signed transactions)" } else { "" };
+        format!("{:.0}/s{dry}", self.included_per_second)
+    }
+
+    pub(crate) fn counts(&self) -> String {
+        format!("{} / {} / {} / {}", self.sent, self.refused, self.failed, self.lost)
+    }
+}
+
+/// One transaction's life.
+#[derive(Debug, Clone, Copy)]
+struct Life {
+    due: Instant,
+    answered: Option<Instant>,
+    included: Option<Instant>,
+    refused: bool,
+}
+
+/// What senders and watcher share.
+pub(crate) struct Run {
+    endpoint: Endpoint,
+    signed: Vec<Signed>,
+    next: AtomicUsize,
+    lives: Mutex<HashMap<B256, Life>>,
+    window: Semaphore,
+    pace: Pace,
+    started: Instant,
+    ends: Instant,
+    last_block: AtomicU64,
+    ended: AtomicBool,
+}
+
+/// Sends for as long as `shape` says, waits for the last block, and sums up.
+pub(crate) async fn run(chain: &mut Chain, pace: Pace, shape: &Shape, pid: u32) -> anyhow::Result<Outcome> {
+    let seconds = shape.seconds + shape.warm_up;
+    let wanted = match pace {
+        Pace::Closed => shape.sign_for * seconds as usize,
+        Pace::PerSecond(rate) => (rate * seconds as f64).ceil() as usize,
+    };
+    let signed = chain.sign(wanted.min(TRANSACTIONS_MAX));
+    let first_block = chain.endpoint().call::<U64>("eth_blockNumber", json!([])).await?.to::<u64>() + 1;
+    let run = Run::new(chain.endpoint().clone(), signed, pace, shape, Duration::from_secs(seconds));
+    let senders = run.send_from(shape.connections);
+    let watcher = tokio::spawn(Arc::clone(&run).watch(first_block));
+    tokio::time::sleep_until((run.started + Duration::from_secs(shape.warm_up)).into()).await;
+    let (from, before) = (Instant::now(), server::processor_time(pid)?);
+    tokio::time::sleep_until(run.ends.into()).await;
+    let used = server::processor_time(pid)?.saturating_sub(before);
+    let processors = used.as_secs_f64() / from.elapsed().as_secs_f64();
+    for sender in senders {
+        sender.await?;
+    }
+    run.settle().await;
+    run.ended.store(true, Ordering::Relaxed);
+    watcher.await??;
+    let last_block = run.last_block.load(Ordering::Relaxed);
+    chain.unsent(run.next.load(Ordering::Relaxed).min(run.signed.len()), run.signed.len());
+    let failed = chain.failed(first_block..=last_block).await?;
+    let outcome = run.outcome(shape, last_block.saturating_sub(first_block - 1), failed, processors);
+    anyhow::ensure!(outcome.included_per_second > 0.0, "nothing was included: {}", outcome.counts());
+    Ok(outcome)
+}
+
+impl Run {
+    /// A run that begins now.
+    pub(crate) fn new(
+        endpoint: Endpoint,
+        signed: Vec<Signed>,
+        pace: Pace,
+        shape: &Shape,
+        lasts: Duration,
+    ) -> Arc<Self> {
+        let started = Instant::now();
+        Arc::new(Self {
+            endpoint,
+            signed,
+            next: AtomicUsize::new(0),
+            lives: Mutex::default(),
+            window: Semaphore::new(shape.waiting),
+            pace,
+            started,
+            ends: started + lasts,
+            last_block: AtomicU64::new(0),
+            ended: AtomicBool::new(false),
+        })
+    }
+
+    pub(crate) fn send_from(self: &Arc<Self>, connections: usize) -> Vec<tokio::task::JoinHandle<()>> {
+        (0..connections).map(|_| tokio::spawn(Arc::clone(self).send_all())).collect()
+    }
+
+    async fn send_all(self: Arc<Self>) {
+        while Instant::now() < self.ends {
+            if self.pace == Pace::Closed {
+                let wait = tokio::time::timeout_at(self.ends.into(), self.window.acquire()).await;
+                let Ok(Ok(permit)) = wait else { return };
+                // Given back when the transaction is in a block or refused.
+                permit.forget();
+            }
+            let number = self.next.fetch_add(1, Ordering::Relaxed);
+            let Some(signed) = self.signed.get(number) else { return };
+            let due = match self.pace {
+                Pace::Closed => Instant::now(),
+                Pace::PerSecond(rate) => {
+                    let due = self.started + Duration::from_secs_f64(number as f64 / rate);
+                    tokio::time::sleep_until(due.into()).await;
+                    due
+                }
+            };
+            self.send(signed, due).await;
+        }
+    }
+
+    async fn send(&self, signed: &Signed, due: Instant) {
+        self.lives().insert(signed.hash, Life { due, answered: None, included: None, refused: false });
+        let answer: anyhow::Result<B256> = self.endpoint.send(signed.body.clone()).await;
+        let at = Instant::now();
+        let mut lives = self.lives();
+        let Some(life) = lives.get_mut(&signed.hash) else { return };
+        life.answered = Some(at);
+        if let Err(error) = answer {
+            life.refused = true;
+            drop(lives);
+            self.window.add_permits(1);
+            tell_once(&error);
+        }
+    }
+
+    /// Reads block after block until the run has ended.
+    pub(crate) async fn watch(self: Arc<Self>, mut next: u64) -> anyhow::Result<()> {
+        while !self.ended.load(Ordering::Relaxed) {
+            let calls = (next..next + AHEAD).map(|number| {
+                json!({ "jsonrpc": "2.0", "id": number, "method": "eth_getBlockByNumber", "params": [format!("{number:#x}"), false] })
+            });
+            let blocks = self.endpoint.batch(Value::Array(calls.collect())).await?;
+            let at = Instant::now();
+            let found: Vec<Block> = blocks.into_iter().filter_map(|block| serde_json::from_value(block).ok()).collect();
+            if found.is_empty() {
+                tokio::time::sleep(POLL).await;
+            }
+            for block in found {
+                if block.number.to::<u64>() != next {
+                    continue;
+                }
+                self.saw(&block, at);
+                next += 1;
+                self.last_block.store(next - 1, Ordering::Relaxed);
+            }
+        }
+        Ok(())
+    }
+
+    fn saw(&self, block: &Block, at: Instant) {
+        let mut lives = self.lives();
+        let mut seen = 0;
+        for hash in &block.transactions {
+            if let Some(life) = lives.get_mut(hash) {
+                life.included = Some(at);
+                seen += 1;
+            }
+        }
+        self.window.add_permits(seen);
+    }
+
+    /// Waits until every transaction that was taken is in a block, but not forever.
+    pub(crate) async fn settle(&self) {
+        let until = Instant::now() + PATIENCE;
+        while Instant::now() < until && self.lives().values().any(|life| !life.refused && life.included.is_none()) {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+
+    /// Transactions that are in a block by now.
+    pub(crate) fn included(&self) -> usize {
+        self.lives().values().filter(|life| life.included.is_some()).count()
+    }
+
+    pub(crate) fn end(&self) {
+        self.ended.store(true, Ordering::Relaxed);
+    }
+
+    fn outcome(&self, shape: &Shape, blocks: u64, failed: usize, processors: f64) -> Outcome {
+        let from = self.started + Duration::from_secs(shape.warm_up);
+        let measured = |at: Instant| (from..self.ends).contains(&at);
+        let histogram = || Histogram::new_with_bounds(1, 600_000_000, 3).expect("bounds in order, three digits");
+        let (mut answered, mut included, mut count) = (histogram(), histogram(), 0_usize);
+        let lives = self.lives();
+        for life in lives.values().filter(|life| !life.refused) {
+            count += usize::from(life.included.is_some_and(measured));
+            if !measured(life.due) {
+                continue;
+            }
+            for (at, histogram) in [(life.answered, &mut answered), (life.included, &mut included)] {
+                if let Some(at) = at {
+                    histogram.saturating_record(at.saturating_duration_since(life.due).as_micros() as u64);
+                }
+            }
+        }
+        Outcome {
+            included_per_second: count as f64 / shape.seconds as f64,
+            blocks,
+            sent: lives.len(),
+            refused: lives.values().filter(|life| life.refused).count(),
+            failed,
+            lost: lives.values().filter(|life| !life.refused && life.included.is_none()).count(),
+            ran_dry: self.pace == Pace::Closed && self.next.load(Ordering::Relaxed) >= self.signed.len(),
+            processors,
+            answered,
+            included,
+        }
+    }
+
+    fn lives(&self) -> MutexGuard<'_, HashMap<B256, Life>> {
+        self.lives.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The first refusal is worth reading; thousands of them are not.
+fn tell_once(error: &anyhow::Error) {
+    static TOLD: AtomicBool = AtomicBool::new(false);
+    if !TOLD.swap(true, Ordering::Relaxed) {
+        eprintln!("  refused: {error:#}");
+    }
+}
+
+pub(crate) fn percentiles(histogram: &Histogram<u64>) -> String {
+    let at = |percentile| report::milliseconds(histogram.value_at_quantile(percentile) as f64 / 1000.0);
+    format!("{} / {} ms", at(0.5), at(0.99))
+}
