@@ -90,6 +90,8 @@ struct Inner {
     notices: broadcast::Sender<Block>,
     staged: Mutex<VecDeque<Arc<Staged>>>,
     blocks: Mutex<VecDeque<Block>>,
+    /// The block that would be next.
+    preview: Mutex<Option<Arc<Staged>>>,
 }
 
 /// A block that is complete but not the head yet.
@@ -102,6 +104,14 @@ pub(crate) struct Staged {
 }
 
 impl Staged {
+    fn block(&self) -> Block {
+        Block {
+            header: Arc::clone(&self.header),
+            transactions: self.executed.transactions.clone().into(),
+            size: self.payload.body.len(),
+        }
+    }
+
     pub(crate) fn header(&self) -> &SealedHeader {
         &self.header
     }
@@ -175,6 +185,7 @@ impl Chain {
                 notices: broadcast::Sender::new(NOTICES_MAX),
                 staged: Mutex::default(),
                 blocks: Mutex::default(),
+                preview: Mutex::default(),
             }),
         })
     }
@@ -214,6 +225,7 @@ impl Chain {
         let head = self.head();
         let number = match at {
             At::Latest => return Ok(Some(head)),
+            At::Pending => return Ok(Some(self.ahead().map_or(head, |staged| Arc::clone(&staged.header)))),
             At::Number(number) => number,
             At::Hash(hash) => match self.inner.ledger.tables.number_of(hash)? {
                 Some(number) => number,
@@ -231,6 +243,11 @@ impl Chain {
     /// # Errors
     /// When log or tables cannot be read.
     pub fn block(&self, at: At) -> Result<Option<Block>, ChainError> {
+        if at == At::Pending
+            && let Some(staged) = self.ahead()
+        {
+            return Ok(Some(staged.block()));
+        }
         let Some(header) = self.header(at)? else { return Ok(None) };
         if let Some(block) = self.inner.blocks.lock().iter().find(|block| block.header.seal() == header.seal()) {
             return Ok(Some(block.clone()));
@@ -255,8 +272,27 @@ impl Chain {
     /// # Errors
     /// When the tables cannot be read.
     pub fn state(&self, at: At) -> Result<Option<StateView>, ChainError> {
+        if at == At::Pending
+            && let Some(staged) = self.ahead()
+        {
+            let header = Arc::clone(&staged.header);
+            return Ok(Some(StateView::new(self.inner.ledger.ground(&self.head())?.with(staged), header)));
+        }
         let Some(header) = self.header(at)? else { return Ok(None) };
         Ok(Some(StateView::new(self.inner.ledger.ground(&header)?, header)))
+    }
+
+    /// The block that would be next, if somebody looked ahead from the newest block.
+    fn ahead(&self) -> Option<Arc<Staged>> {
+        let parent = self.head().seal();
+        self.inner.preview.lock().clone().filter(|staged| staged.header.parent_hash == parent)
+    }
+
+    /// Builds the block that would be next, to be looked at as [`At::Pending`]. It is not part of the chain and never will be.
+    pub(crate) fn look_ahead(&self, attributes: &BlockAttributes, feed: &mut impl Feed) -> Result<(), ChainError> {
+        let staged = self.build(Slot::new(attributes.timestamp), attributes, feed)?;
+        *self.inner.preview.lock() = Some(staged);
+        Ok(())
     }
 
     /// The environment of a sealed block, for calls that are made as if in it. On a chain of the OP Stack its rules come on top.
@@ -446,11 +482,7 @@ impl Chain {
         let position = self.persist(&staged.payload)?;
         let head = self.head();
         let gone = self.inner.ledger.lead(&head, &staged.header, &staged.executed, &staged.tries, position)?;
-        let block = Block {
-            header: Arc::clone(&staged.header),
-            transactions: staged.executed.transactions.clone().into(),
-            size: staged.payload.body.len(),
-        };
+        let block = staged.block();
         self.inner.keep(block.clone());
         self.inner.head.send_replace(Arc::clone(&block.header));
         let staged_hash = staged.header.seal();

@@ -8,7 +8,7 @@ mod admission;
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use alloy_consensus::Transaction as _;
@@ -81,6 +81,7 @@ struct Shared {
     notices: broadcast::Sender<Arc<Signed>>,
     arrived: Notify,
     opened: Instant,
+    changes: AtomicU64,
     /// Signatures recovered at once: each keeps a thread busy.
     recoveries: Semaphore,
 }
@@ -164,6 +165,7 @@ impl Pool {
             notices: broadcast::Sender::new(NOTICES_MAX),
             arrived: Notify::new(),
             opened: Instant::now(),
+            changes: AtomicU64::new(0),
             recoveries: Semaphore::new(std::thread::available_parallelism().map_or(1, usize::from)),
         }));
         pool.compact(&pool.0.inner.lock());
@@ -210,6 +212,7 @@ impl Pool {
             }
             let admission = inner.mempool.admit(waiting, account_nonce, self.0.opened.elapsed())?;
             inner.live_bytes += bytes;
+            self.changed();
             // Under the lock, so that the log has the order of the pool; before the tombstones of those that had to go, so that a crash in
             // between leaves the old ones rather than none.
             let ticket = self.0.log.append(ACCEPTED, &signed.encoded_2718());
@@ -294,6 +297,22 @@ impl Pool {
         PoolFeed { pool: self, handful: Vec::new(), left: Vec::new(), blocked: Vec::new() }
     }
 
+    /// What would fill a block now. It takes nothing from the pool.
+    pub(crate) fn glance(&self) -> Glance {
+        let mut mempool = self.0.inner.lock().mempool.clone();
+        mempool.rewind();
+        Glance { mempool, blocked: Vec::new() }
+    }
+
+    /// Grows with every change of what the pool holds.
+    pub(crate) fn changes(&self) -> u64 {
+        self.0.changes.load(Ordering::Acquire)
+    }
+
+    fn changed(&self) {
+        self.0.changes.fetch_add(1, Ordering::AcqRel);
+    }
+
     /// These are in a block that is part of the chain; the next block's base fee is known.
     pub(crate) fn included(&self, hashes: &[B256], base_fee: u64) {
         let mut inner = self.0.inner.lock();
@@ -335,6 +354,7 @@ impl Pool {
             }
         }
         inner.mempool.set_price_threshold(chain.next_base_fee(&chain.head()).into());
+        self.changed();
         Ok(())
     }
 
@@ -344,6 +364,7 @@ impl Pool {
         if gone.is_empty() {
             return;
         }
+        self.changed();
         let hashes: Vec<u8> = gone.iter().flat_map(|waiting| waiting.hash.0).collect();
         drop(self.0.log.append(GONE, &hashes));
         inner.live_bytes = inner.live_bytes.saturating_sub(gone.iter().map(|waiting| waiting.bytes as u64).sum());
@@ -438,6 +459,30 @@ impl Feed for PoolFeed<'_> {
                 self.pool.drop_transaction(transaction.tx_hash());
             }
         }
+    }
+}
+
+/// The pool as it was at one moment: fills a block that is only looked at.
+pub(crate) struct Glance {
+    mempool: Mempool<Waiting>,
+    blocked: Vec<Address>,
+}
+
+impl Feed for Glance {
+    fn next(&mut self, gas_left: u64) -> Option<Arc<Signed>> {
+        if gas_left < CHEAPEST_GAS {
+            return None;
+        }
+        loop {
+            let waiting = self.mempool.take(1).pop()?;
+            if !self.blocked.contains(&waiting.signed.signer()) {
+                return Some(waiting.signed);
+            }
+        }
+    }
+
+    fn refused(&mut self, transaction: &Signed, _reason: Refused) {
+        self.blocked.push(transaction.signer());
     }
 }
 

@@ -16,6 +16,8 @@ use crate::ground::Ground;
 pub enum At {
     /// The newest block.
     Latest,
+    /// The block that would be next if it were made now, as far as somebody looked ahead; the newest block where nobody did.
+    Pending,
     /// By height.
     Number(u64),
     /// By hash.

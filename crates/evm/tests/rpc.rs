@@ -364,3 +364,40 @@ async fn subscribers_hear_of_blocks_logs_and_transactions() {
     let taken_back = next(&mut logs).await["result"].clone();
     assert_eq!((&taken_back["transactionHash"], &taken_back["removed"]), (&hash, &json!(true)));
 }
+
+#[tokio::test]
+async fn the_block_that_would_be_next_can_be_looked_at() {
+    let (world, _, _) = lively().await;
+    let (from, to) = (json!(world.key.address()), json!(Address::repeat_byte(7)));
+    let newest = world.get("eth_getBlockByNumber", json!(["latest", false])).await;
+    let sent = json!({ "from": from, "to": to, "value": "0x9", "gas": "0x5208" });
+    let hash = world.get("eth_sendTransaction", json!([sent])).await;
+    let init = hex::encode_prefixed([&hex!("601b80600b6000396000f3")[..], &CODE].concat());
+    world.get("eth_sendTransaction", json!([{ "from": from, "data": init, "gas": "0x186a0" }])).await;
+    let contract = world.key.address().create(4);
+
+    let pending = world.get("eth_getBlockByNumber", json!(["pending", true])).await;
+    assert_eq!((&pending["hash"], &pending["nonce"], &pending["miner"]), (&Value::Null, &Value::Null, &Value::Null));
+    assert_eq!(pending["parentHash"], newest["hash"]);
+    assert_eq!(pending["number"], "0x4");
+    assert_eq!(pending["transactions"][0]["hash"], hash);
+    assert_eq!(pending["transactions"][0]["blockHash"], Value::Null);
+    assert_eq!(world.get("eth_getBlockTransactionCountByNumber", json!(["pending"])).await, "0x2");
+    let at = |tag: &'static str| world.get("eth_getBalance", json!([to, tag]));
+    assert_eq!((at("latest").await, at("pending").await), (json!("0x5"), json!("0xe")));
+    assert_eq!(world.get("eth_getCode", json!([contract, "latest"])).await, "0x");
+    assert_eq!(world.get("eth_getCode", json!([contract, "pending"])).await, hex::encode_prefixed(CODE));
+    let asked = json!([{ "to": contract }, "pending"]);
+    assert_eq!(world.get("eth_call", asked).await, format!("{:#066x}", 42));
+    let gas = world.get("eth_estimateGas", json!([{ "from": from, "to": to, "value": "0x1" }, "pending"])).await;
+    assert_eq!(gas, "0x5208");
+    // Looking takes nothing away, and what was looked at is no block.
+    assert_eq!(world.get("txpool_status", json!([])).await["pending"], "0x2");
+    assert_eq!(world.get("eth_blockNumber", json!([])).await, "0x3");
+    world.get("evm_mine", json!([])).await;
+    let made = world.get("eth_getBlockByNumber", json!(["latest", false])).await;
+    assert_eq!((&made["number"], made["transactions"].as_array().map(Vec::len)), (&json!("0x4"), Some(2)));
+    let after = world.get("eth_getBlockByNumber", json!(["pending", false])).await;
+    assert_eq!((&after["number"], after["transactions"].as_array().map(Vec::len)), (&json!("0x5"), Some(0)));
+    assert_eq!(after["parentHash"], made["hash"]);
+}

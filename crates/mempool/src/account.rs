@@ -27,7 +27,7 @@ pub(crate) struct Fee {
 }
 
 /// One account: what waits, what is in flight, and the nonce that comes next.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Account<T> {
     /// The nonce that may be handed out next.
     next: u64,

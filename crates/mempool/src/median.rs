@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 /// A set that knows its median: two halves, the lower never smaller than the upper and at most one element larger.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Median<K> {
     low: BTreeSet<K>,
     high: BTreeSet<K>,

@@ -10,7 +10,7 @@ use std::time::Duration;
 /// Transactions waiting for a block, and those that a builder holds at the moment.
 ///
 /// Times are counted from any fixed origin, the same one for all calls.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Mempool<T: Pooled> {
     limits: Limits,
     order: Order,

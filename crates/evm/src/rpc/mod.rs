@@ -25,10 +25,12 @@ mod subscriptions;
 mod write;
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use alloy_eips::{BlockId, BlockNumberOrTag};
+use alloy_primitives::B256;
 use alloy_signer_local::PrivateKeySigner;
+use parking_lot::Mutex;
 use serde::Serialize;
 use serde_json::value::{RawValue, to_raw_value};
 
@@ -37,6 +39,7 @@ pub use self::error::RpcError;
 use self::logs::Filters;
 use self::params::Params;
 pub use self::subscriptions::{Sink, SinkClosed};
+use crate::execute::BlockAttributes;
 use crate::execution::{self, Executor};
 use crate::{At, Chain, EvmBackend, Pool, StateView};
 
@@ -85,6 +88,9 @@ pub struct Development {
     pub backend: EvmBackend,
 }
 
+/// How a request names the block that would be next.
+const PENDING: &str = "\"pending\"";
+
 /// The interface of one chain. Cheap to clone.
 #[derive(Clone)]
 pub struct EthRpc(Arc<Inner>);
@@ -98,6 +104,8 @@ struct Inner {
     development: Option<Development>,
     snapshots: development::Snapshots,
     disguises: development::Disguises,
+    /// What the block that would be next was last made of: the newest block, and the pool's changes by then.
+    looked: Mutex<Option<(B256, u64)>>,
 }
 
 impl std::fmt::Debug for EthRpc {
@@ -112,7 +120,8 @@ impl EthRpc {
         let executor = Executor::new(chain.clone(), limits.execution);
         let (filters, snapshots) = (Filters::new(limits), development::Snapshots::default());
         let disguises = development::Disguises::default();
-        Self(Arc::new(Inner { chain, pool, limits, executor, filters, development, snapshots, disguises }))
+        let looked = Mutex::default();
+        Self(Arc::new(Inner { chain, pool, limits, executor, filters, development, snapshots, disguises, looked }))
     }
 
     /// Names that [`EthRpc::call`] answers.
@@ -139,6 +148,9 @@ impl EthRpc {
             return Err(RpcError::method_not_found(method));
         };
         let params = Params::sort(names, raw)?;
+        if raw.is_some_and(|raw| raw.get().contains(PENDING)) {
+            self.look_ahead().await?;
+        }
         let inner = &*self.0;
         match name.split_once('_') {
             Some(("evm" | "anvil" | "hardhat", what)) => development::call(self, name, what, params).await,
@@ -159,6 +171,15 @@ impl EthRpc {
             Some((_, what)) if what.contains("ilter") || what == "getLogs" => logs::call(self, name, params).await,
             _ => read::call(inner, name, params),
         }
+    }
+}
+
+impl EthRpc {
+    /// Makes the block that would be next, unless nothing has changed since it was made last. One at a time.
+    async fn look_ahead(&self) -> Result<(), RpcError> {
+        let rpc = self.clone();
+        let done = tokio::task::spawn_blocking(move || rpc.0.look_ahead()).await;
+        done.unwrap_or_else(|error| Err(RpcError::internal(error)))
     }
 }
 
@@ -267,7 +288,28 @@ const METHODS: &[(&str, &[&str])] = &[
 ];
 
 impl Inner {
-    /// The block that an id means. A block that is being built is none yet: `pending` is the newest one.
+    fn look_ahead(&self) -> Result<(), RpcError> {
+        let mut looked = self.looked.lock();
+        let head = self.chain.head();
+        let now = Some((head.seal(), self.pool.changes()));
+        if *looked == now {
+            return Ok(());
+        }
+        let clock = self.development.as_ref().map(|development| development.clock.now());
+        let clock =
+            clock.unwrap_or_else(|| SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.as_secs()));
+        // What nobody has said yet stays as in the newest block.
+        let attributes = BlockAttributes {
+            timestamp: clock.max(head.timestamp + 1),
+            parent_beacon_block_root: B256::ZERO,
+            ..BlockAttributes::of(&head)
+        };
+        self.chain.look_ahead(&attributes, &mut self.pool.glance())?;
+        *looked = now;
+        Ok(())
+    }
+
+    /// The block that an id means.
     fn at(&self, id: BlockId) -> Result<At, RpcError> {
         Ok(match id {
             BlockId::Hash(hash) => At::Hash(hash.block_hash),
@@ -277,7 +319,8 @@ impl Inner {
 
     fn at_tag(&self, tag: BlockNumberOrTag) -> Result<At, RpcError> {
         Ok(match tag {
-            BlockNumberOrTag::Latest | BlockNumberOrTag::Pending => At::Latest,
+            BlockNumberOrTag::Latest => At::Latest,
+            BlockNumberOrTag::Pending => At::Pending,
             BlockNumberOrTag::Earliest => At::Number(0),
             BlockNumberOrTag::Number(number) => At::Number(number),
             BlockNumberOrTag::Safe => At::Number(self.labelled("safe")?),

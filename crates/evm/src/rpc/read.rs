@@ -70,7 +70,9 @@ fn proof(inner: &Inner, params: Params<'_>) -> Answer {
             keys.len()
         )));
     }
-    let state = inner.state(params.block(2)?)?;
+    // A block that is only looked at has no tries to prove anything from.
+    let id = params.block(2)?;
+    let state = inner.state(if id.is_pending() { BlockId::latest() } else { id })?;
     let slots: Vec<B256> = keys.iter().map(JsonStorageKey::as_b256).collect();
     let proof = inner.chain.proof(state.header(), address, &slots)?;
     let account = state.account(address)?;
@@ -104,7 +106,11 @@ fn blocks(inner: &Inner, method: &str, params: Params<'_>) -> Answer {
     match method {
         "eth_getBlockByNumber" | "eth_getBlockByHash" => {
             let full = params.optional(1)?.unwrap_or(false);
-            answer(&block(inner, method, &params)?.map(|block| answer::block(&block, full)))
+            let block = block(inner, method, &params)?.map(|block| answer::block(&block, full));
+            match method == "eth_getBlockByNumber" && params.block(0)?.is_pending() {
+                true => answer(&unsealed(block)?),
+                false => answer(&block),
+            }
         }
         "eth_getHeaderByNumber" | "eth_getHeaderByHash" => {
             let block = block(inner, method, &params)?;
@@ -125,6 +131,19 @@ fn blocks(inner: &Inner, method: &str, params: Params<'_>) -> Answer {
         }
         _ => transactions(inner, params.required(0)?, method),
     }
+}
+
+/// A block that is not made yet, as geth shows it: nobody can name it, and who will seal it is open.
+fn unsealed(block: Option<answer::BlockAnswer>) -> Result<Value, RpcError> {
+    let Some(block) = block else { return Ok(Value::Null) };
+    let mut block = serde_json::to_value(block).map_err(RpcError::internal)?;
+    for field in ["hash", "nonce", "miner"] {
+        block[field] = Value::Null;
+    }
+    for transaction in block["transactions"].as_array_mut().into_iter().flatten().filter(|one| one.is_object()) {
+        transaction["blockHash"] = Value::Null;
+    }
+    Ok(block)
 }
 
 /// The receipt of a transaction of the chain.
