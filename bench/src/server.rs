@@ -62,7 +62,7 @@ pub(crate) fn find_peer(given: Option<&Path>) -> anyhow::Result<PathBuf> {
 }
 
 /// Room for as many transactions as can come in a second.
-const EVM_GAS_LIMIT: &str = "1000000000000";
+const EVM_GAS_LIMIT: &str = "4000000000";
 
 /// Our EVM chain, durable as it always is.
 pub(crate) async fn ours_evm(binary: &Path, accounts: usize, interval: bool) -> anyhow::Result<Server> {

@@ -15,6 +15,9 @@ use self::load::{Outcome, Pace};
 use crate::report::{self, Table};
 use crate::server;
 
+/// Transactions that wait for a block of their own, at most.
+const AUTOMINE_WAITING_MAX: usize = 256;
+
 /// What to measure.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct Options {
@@ -76,7 +79,8 @@ pub(crate) struct Shape {
     /// Connections, each of which sends when its last transaction was answered
     #[arg(long, default_value_t = 32)]
     pub(crate) connections: usize,
-    /// Closed loop: transactions that are in no block yet, at most
+    /// Closed loop: transactions that are in no block yet, at most. With a block for each transaction at most 256: anvil slows down with each
+    /// that waits there
     #[arg(long, default_value_t = 20_000)]
     pub(crate) waiting: usize,
     /// Closed loop: transactions a second that are signed ahead for
@@ -110,7 +114,7 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<()> {
             for (name, program) in &programs {
                 eprintln!("{name}, {load:?}, {mining:?} …");
                 let chain = Chain::start(name, program, &accounts, load, mining).await?;
-                measured.push((*name, measure(chain, &options).await?));
+                measured.push((*name, measure(chain, mining, &options).await?));
             }
             print(load, mining, &options, &measured);
         }
@@ -118,8 +122,9 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn measure(mut chain: Chain, options: &Options) -> anyhow::Result<Measured> {
-    let shape = &options.shape;
+async fn measure(mut chain: Chain, mining: Mining, options: &Options) -> anyhow::Result<Measured> {
+    let waiting = if mining == Mining::Automine { AUTOMINE_WAITING_MAX } else { usize::MAX };
+    let shape = &Shape { waiting: options.shape.waiting.min(waiting), ..options.shape.clone() };
     let pid = chain.server.pid()?;
     let peak = load::run(&mut chain, Pace::Closed, shape, pid).await?;
     let rate = peak.included_per_second * options.part;
