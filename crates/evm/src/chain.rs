@@ -40,6 +40,14 @@ pub enum ChainError {
     /// The genesis is wrong, or not the one that the folder's chain began with.
     #[error("genesis: {0}")]
     Genesis(String),
+    /// The state of a block is not kept any more.
+    #[error("historical state of block {block} is not available: it is kept from block {oldest} on (--history)")]
+    History {
+        /// The block.
+        block: u64,
+        /// The oldest block whose state is kept.
+        oldest: u64,
+    },
     /// Execution failed in a way that no transaction can cause.
     #[error("execution: {0}")]
     Execution(String),
@@ -190,6 +198,25 @@ impl Chain {
         })
     }
 
+    /// Keeps the state of so many blocks below the newest one from now on, and lets go of that of older ones. Blocks, receipts and logs are
+    /// kept all the same. `None` keeps everything that there is.
+    pub fn keep_history(&self, blocks: Option<u64>) {
+        self.inner.ledger.keep_history(blocks);
+    }
+
+    /// Rows that the states of all blocks occupy: versions of accounts and slots, and nodes of tries. Counts them one by one.
+    ///
+    /// # Errors
+    /// When the tables cannot be read.
+    pub fn state_rows(&self) -> Result<u64, ChainError> {
+        self.inner.ledger.tables.state_rows()
+    }
+
+    /// The oldest block whose state is kept.
+    pub fn oldest_state(&self) -> u64 {
+        self.inner.ledger.tables.oldest()
+    }
+
     // --- reading ------------------------------------------------------------------------------------------------------------
 
     /// The chain's rules.
@@ -270,7 +297,7 @@ impl Chain {
     /// The state at the end of a block.
     ///
     /// # Errors
-    /// When the tables cannot be read.
+    /// [`ChainError::History`] when it is not kept any more; otherwise when the tables cannot be read.
     pub fn state(&self, at: At) -> Result<Option<StateView>, ChainError> {
         if at == At::Pending
             && let Some(staged) = self.ahead()
@@ -311,12 +338,13 @@ impl Chain {
     /// When the tables cannot be read.
     pub fn proof(&self, header: &SealedHeader, address: Address, slots: &[B256]) -> Result<AccountProof, ChainError> {
         let tables = &*self.inner.ledger.tables;
-        let account = merkle::prove(tables, tables.state_root(header)?, keccak256(address))?;
+        self.inner.ledger.check_history(header.number)?;
+        let account = merkle::prove(&tables.trie(None), tables.state_root(header)?, keccak256(address))?;
         let row = tables.account(address, header.number)?;
         let storage_root = row.map_or(merkle::EMPTY_ROOT, |row| row.storage_root);
         let prove = |slot: &B256| {
             let value = tables.slot(address, (*slot).into(), header.number)?;
-            let proof = merkle::prove(tables, storage_root, keccak256(slot))?;
+            let proof = merkle::prove(&tables.trie(Some(address)), storage_root, keccak256(slot))?;
             Ok((*slot, value, proof))
         };
         let slots = slots.iter().map(prove).collect::<Result<_, ChainError>>()?;

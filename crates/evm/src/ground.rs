@@ -26,12 +26,18 @@ pub(crate) struct Ground {
     root: B256,
 }
 
+/// Whose trie a node is of: an account's, or, with `None`, that of all accounts. Each trie keeps its nodes by itself, so that one that is
+/// replaced is nobody else's.
+pub(crate) type Owner = Option<Address>;
+
 /// What a block's changes make of the tries.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct TrieChanges {
     pub(crate) state_root: B256,
     pub(crate) storage_roots: BTreeMap<Address, B256>,
-    pub(crate) nodes: Nodes,
+    /// New nodes of each trie, and those that they replace.
+    pub(crate) nodes: BTreeMap<Owner, Nodes>,
+    pub(crate) gone: BTreeMap<Owner, Vec<B256>>,
     /// Slots of wiped accounts, all zero from now on.
     pub(crate) zeroed: BTreeMap<Address, Vec<U256>>,
 }
@@ -154,32 +160,50 @@ impl Ground {
                     let value = (!value.is_zero()).then(|| Bytes::from(alloy_rlp::encode(value)));
                     (keccak256(slot.to_be_bytes::<32>()), value)
                 });
-                let update = merkle::update(self, root, slots)?;
+                let update = merkle::update(&self.trie(Some(address)), root, slots)?;
                 root = update.root;
-                commitment.nodes.extend(update.nodes);
+                commitment.take(Some(address), update);
             }
             commitment.storage_roots.insert(address, root);
             let Account { nonce, balance, code_hash } = account;
             let leaf = TrieAccount { nonce, balance, storage_root: root, code_hash };
             leaves.push((keccak256(address), Some(Bytes::from(alloy_rlp::encode(leaf)))));
         }
-        let update = merkle::update(self, self.root, leaves)?;
+        let update = merkle::update(&self.trie(None), self.root, leaves)?;
         commitment.state_root = update.root;
-        commitment.nodes.extend(update.nodes);
+        commitment.take(None, update);
         Ok(commitment)
+    }
+
+    fn trie(&self, owner: Owner) -> Trie<'_> {
+        Trie { ground: self, owner }
     }
 }
 
-impl NodeSource for Ground {
+impl TrieChanges {
+    fn take(&mut self, owner: Owner, update: merkle::Update) {
+        self.nodes.entry(owner).or_default().extend(update.nodes);
+        self.gone.entry(owner).or_default().extend(update.gone);
+    }
+}
+
+/// The nodes of one trie.
+struct Trie<'a> {
+    ground: &'a Ground,
+    owner: Owner,
+}
+
+impl NodeSource for Trie<'_> {
     type Error = ChainError;
 
     fn node(&self, hash: B256) -> Result<Option<Bytes>, ChainError> {
-        for staged in self.above.iter().rev() {
-            if let Ok(Some(node)) = staged.tries().nodes.node(hash) {
+        for staged in self.ground.above.iter().rev() {
+            let nodes = staged.tries().nodes.get(&self.owner);
+            if let Some(Ok(Some(node))) = nodes.map(|nodes| nodes.node(hash)) {
                 return Ok(Some(node));
             }
         }
-        self.tables.node(hash)
+        self.ground.tables.node(self.owner, hash)
     }
 }
 

@@ -10,6 +10,7 @@
 use std::collections::VecDeque;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use alloy_consensus::transaction::Recovered;
 use alloy_consensus::{BlockBody, Sealable};
@@ -45,6 +46,8 @@ pub(crate) struct Ledger {
     pub(crate) genesis: Genesis,
     pub(crate) log: Log,
     pub(crate) tables: Arc<StateTables>,
+    /// Blocks below the newest one whose state is kept; 0: all.
+    history: AtomicU64,
 }
 
 /// A block executed again: header, execution and tries as its attributes and transactions make them; `None` when it cannot be executed.
@@ -63,7 +66,7 @@ impl Ledger {
             Some(standing) => standing.position < log.end() && tables.block(standing.block)?.is_some(),
             None => true,
         };
-        let mut ledger = Self { spec, genesis, log, tables };
+        let mut ledger = Self { spec, genesis, log, tables, history: AtomicU64::new(0) };
         if !fits {
             tracing::warn!("tables and block log do not fit together: building the tables again");
             drop(ledger.tables);
@@ -75,6 +78,7 @@ impl Ledger {
 
     /// The end of a block of the chain.
     pub(crate) fn ground(&self, header: &SealedHeader) -> Result<Ground, ChainError> {
+        self.check_history(header.number)?;
         let root = self.tables.state_root(header)?;
         Ok(Ground::sealed(Arc::clone(&self.tables), header.number, root))
     }
@@ -105,11 +109,26 @@ impl Ledger {
             executed.transactions.iter().map(|executed| executed.transaction.clone()).collect();
         let receipts: Vec<Receipt> = executed.transactions.iter().map(|executed| executed.receipt.clone()).collect();
         self.tables.apply(header, &transactions, &receipts, &executed.changes, tries, position)?;
+        let history = self.history.load(Ordering::Acquire);
+        if let Some(oldest) = header.number.checked_sub(history).filter(|_| history > 0) {
+            self.tables.let_go_below(oldest)?;
+        }
         Ok(gone)
+    }
+
+    pub(crate) fn keep_history(&self, blocks: Option<u64>) {
+        self.history.store(blocks.unwrap_or_default(), Ordering::Release);
+    }
+
+    /// Whether the state at the end of a block is kept.
+    pub(crate) fn check_history(&self, block: u64) -> Result<(), ChainError> {
+        let oldest = self.tables.oldest();
+        if block < oldest { Err(ChainError::History { block, oldest }) } else { Ok(()) }
     }
 
     /// Takes blocks off until this height is the newest.
     fn unwind(&self, head: &SealedHeader, to: u64) -> Result<Vec<Transaction>, ChainError> {
+        self.check_history(to)?;
         let mut gone = Vec::new();
         for number in (to.saturating_add(1)..=head.number).rev() {
             let missing = || ChainError::Storage(format!("block {number} is missing"));
@@ -148,7 +167,11 @@ impl Ledger {
     /// Goes back to an earlier moment. Gives the newest block then, or `None` when that moment is not part of the chain's past.
     pub(crate) fn revert(&self, head: &SealedHeader, to: Snapshot) -> Result<Option<SealedHeader>, ChainError> {
         let past = self.tables.block(to.number)?.is_some_and(|(header, _)| header.seal() == to.hash);
-        if !past || to.number > head.number || self.tables.undo(to.number)?.len() < to.edits as usize {
+        if !past
+            || to.number > head.number
+            || to.number < self.tables.oldest()
+            || self.tables.undo(to.number)?.len() < to.edits as usize
+        {
             return Ok(None);
         }
         let record = serde_json::to_vec(&to).map_err(unreadable)?;

@@ -7,7 +7,8 @@
 //! accounts       address ‖ !block            nonce ‖ balance ‖ code hash ‖ storage root; empty when gone
 //! storage        address ‖ slot ‖ !block     value
 //! code           hash                        code
-//! nodes          hash                        trie node
+//! trie_nodes     owner ‖ hash                number of the block that wrote it last ‖ trie node; no owner: the trie of all accounts
+//! replaced       number                      keys of the trie nodes that the block put others in the place of
 //! blocks         number                      log position ‖ header
 //! block_hashes   block hash                  number
 //! transactions   transaction hash            number ‖ index
@@ -16,10 +17,15 @@
 //! roots          number                      state root of a block whose state was edited afterwards
 //! undo           number ‖ edit               what an edit replaced
 //! labels         name                        hash of the block that is safe, or finalized
+//! history        "oldest"                    the oldest block whose state is kept
 //! ```
+//!
+//! Where history is bounded, each new block lets go of the oldest state: of whatever the block wrote that is the oldest then, earlier versions are
+//! dropped, and of the tries the nodes that it replaced.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use alloy_consensus::{Header, Sealable};
 use alloy_eips::Encodable2718;
@@ -30,13 +36,14 @@ use trie::merkle::NodeSource;
 
 use crate::ChainError;
 use crate::block::{Account, Receipt, SealedHeader, StateChanges, Transaction};
-use crate::ground::TrieChanges;
+use crate::ground::{Owner, TrieChanges};
 
-const NAMES: [&str; 12] = [
+const NAMES: [&str; 14] = [
     "accounts",
     "storage",
     "code",
-    "nodes",
+    "trie_nodes",
+    "replaced",
     "blocks",
     "block_hashes",
     "transactions",
@@ -45,7 +52,12 @@ const NAMES: [&str; 12] = [
     "roots",
     "undo",
     "labels",
+    "history",
 ];
+/// Blocks whose state is let go of at once: after the bound was lowered, a new block has little more to do than otherwise.
+const LET_GO_MAX: u64 = 16;
+/// The one key of the table of history.
+const OLDEST: &[u8] = b"oldest";
 const ADDRESS_BYTES: usize = 20;
 const SLOT_KEY_BYTES: usize = ADDRESS_BYTES + 32;
 const ACCOUNT_BYTES: usize = 8 + 32 + 32 + 32;
@@ -58,6 +70,7 @@ pub(crate) struct StateTables {
     storage: Table,
     code: Table,
     nodes: Table,
+    replaced: Table,
     blocks: Table,
     block_hashes: Table,
     transactions: Table,
@@ -66,6 +79,8 @@ pub(crate) struct StateTables {
     roots: Table,
     undo: Table,
     labels: Table,
+    history: Table,
+    oldest: AtomicU64,
 }
 
 /// An account's row.
@@ -94,11 +109,17 @@ impl StateTables {
 
     fn with(tables: Tables) -> Result<Self, ChainError> {
         let table = |name| tables.table(name);
+        let tables_of_history = table("history")?;
+        let oldest = tables.snapshot().get(&tables_of_history, OLDEST)?;
+        let oldest = oldest.map_or(Ok(0), |oldest| decode_u64(&oldest))?;
         Ok(Self {
+            history: tables_of_history,
+            oldest: AtomicU64::new(oldest),
             accounts: table("accounts")?,
             storage: table("storage")?,
             code: table("code")?,
-            nodes: table("nodes")?,
+            nodes: table("trie_nodes")?,
+            replaced: table("replaced")?,
             blocks: table("blocks")?,
             block_hashes: table("block_hashes")?,
             transactions: table("transactions")?,
@@ -270,9 +291,17 @@ impl StateTables {
         for (hash, code) in &changes.code {
             batch.put(&self.code, hash.as_slice(), &code[..]);
         }
-        for (hash, node) in tries.nodes.iter() {
-            batch.put(&self.nodes, hash.as_slice(), &node[..]);
+        let mut replaced = self.replaced(number)?;
+        replaced.extend(tries.gone.iter().flat_map(|(owner, gone)| gone.iter().map(|hash| node_key(*owner, *hash))));
+        for (owner, nodes) in &tries.nodes {
+            for (hash, node) in nodes.iter() {
+                let key = node_key(*owner, *hash);
+                // An edit of the same block may bring back what one before it replaced.
+                replaced.remove(&key);
+                batch.put(&self.nodes, key, [&number.to_be_bytes()[..], node].concat());
+            }
         }
+        batch.put(&self.replaced, number.to_be_bytes(), encode_keys(&replaced));
         let mut touched = self.touched(number)?;
         touched.take(changes, tries);
         batch.put(&self.touched, number.to_be_bytes(), touched.encode());
@@ -336,10 +365,100 @@ impl StateTables {
             batch.delete(&self.undo, [number, edit.to_be_bytes()].concat());
         }
         batch.delete(&self.block_hashes, header.seal().as_slice());
-        for table in [&self.blocks, &self.receipts, &self.touched, &self.roots] {
+        for table in [&self.blocks, &self.receipts, &self.touched, &self.roots, &self.replaced] {
             batch.delete(table, number);
         }
         Ok(batch.commit_beside()?)
+    }
+
+    // --- letting go ---------------------------------------------------------------------------------------------------------
+
+    /// The oldest block whose state is kept.
+    pub(crate) fn oldest(&self) -> u64 {
+        self.oldest.load(Ordering::Acquire)
+    }
+
+    /// Rows that the states of all blocks occupy.
+    pub(crate) fn state_rows(&self) -> Result<u64, ChainError> {
+        let snapshot = self.tables.snapshot();
+        let mut rows = 0;
+        for table in [&self.accounts, &self.storage, &self.nodes, &self.replaced, &self.touched] {
+            for entry in snapshot.prefix(table, []) {
+                entry?;
+                rows += 1;
+            }
+        }
+        Ok(rows)
+    }
+
+    /// Lets go of the state of all blocks below this one, at most [`LET_GO_MAX`] blocks at a time.
+    pub(crate) fn let_go_below(&self, number: u64) -> Result<(), ChainError> {
+        let from = self.oldest() + 1;
+        let to = number.min(from + LET_GO_MAX - 1);
+        for oldest in from..=to {
+            let batch = self.letting_go(oldest)?;
+            batch.commit_beside()?;
+            self.oldest.store(oldest, Ordering::Release);
+        }
+        Ok(())
+    }
+
+    /// What goes when this block becomes the oldest whose state is kept: whatever it wrote over, and how to take it back.
+    fn letting_go(&self, oldest: u64) -> Result<Batch, ChainError> {
+        let mut batch = self.tables.batch();
+        let touched = self.touched(oldest)?;
+        for address in touched.accounts {
+            self.drop_versions(&mut batch, &self.accounts, address.as_slice(), oldest)?;
+        }
+        for (address, slot) in touched.slots {
+            let key = [address.as_slice(), &slot.to_be_bytes::<32>()].concat();
+            self.drop_versions(&mut batch, &self.storage, &key, oldest)?;
+        }
+        for key in self.replaced(oldest)? {
+            let row = self.tables.snapshot().get(&self.nodes, &key)?;
+            let born = row.as_deref().and_then(|row| row.first_chunk::<8>()).map(|born| u64::from_be_bytes(*born));
+            // One that came back since is not gone.
+            if born.is_some_and(|born| born <= oldest) {
+                batch.delete(&self.nodes, key);
+            }
+        }
+        for edit in 0..self.undo(oldest)?.len() as u64 {
+            batch.delete(&self.undo, [oldest.to_be_bytes(), edit.to_be_bytes()].concat());
+        }
+        batch.delete(&self.touched, oldest.to_be_bytes());
+        batch.delete(&self.replaced, oldest.to_be_bytes());
+        batch.put(&self.history, OLDEST, oldest.to_be_bytes());
+        Ok(batch)
+    }
+
+    /// Versions of a key from before this block; the one of this block as well, where it says that there is nothing.
+    fn drop_versions(&self, batch: &mut Batch, table: &Table, key: &[u8], oldest: u64) -> Result<(), ChainError> {
+        for (index, entry) in
+            self.tables.snapshot().range(table, versioned(key, oldest)..=versioned(key, 0)).enumerate()
+        {
+            let (version, value) = entry?;
+            if index > 0 || value.is_empty() || version[..] != versioned(key, oldest)[..] {
+                batch.delete(table, version.to_vec());
+            }
+        }
+        Ok(())
+    }
+
+    fn replaced(&self, number: u64) -> Result<BTreeSet<Vec<u8>>, ChainError> {
+        let row = self.tables.snapshot().get(&self.replaced, number.to_be_bytes())?;
+        row.map_or(Ok(BTreeSet::new()), |row| decode_keys(&row))
+    }
+
+    /// A node of a trie.
+    pub(crate) fn node(&self, owner: Owner, hash: B256) -> Result<Option<Bytes>, ChainError> {
+        let Some(row) = self.tables.snapshot().get(&self.nodes, node_key(owner, hash))? else { return Ok(None) };
+        let node = row.get(8..).ok_or_else(|| damaged("a trie node's row"))?;
+        Ok(Some(Bytes::copy_from_slice(node)))
+    }
+
+    /// The nodes of one trie.
+    pub(crate) fn trie(&self, owner: Owner) -> StoredTrie<'_> {
+        StoredTrie { tables: self, owner }
     }
 
     /// Says that the tables stand at this block now, after this record of the log.
@@ -409,13 +528,42 @@ impl Touched {
     }
 }
 
-impl NodeSource for StateTables {
+/// The nodes of one trie in the tables.
+pub(crate) struct StoredTrie<'a> {
+    tables: &'a StateTables,
+    owner: Owner,
+}
+
+impl NodeSource for StoredTrie<'_> {
     type Error = ChainError;
 
     fn node(&self, hash: B256) -> Result<Option<Bytes>, ChainError> {
-        let node = self.tables.snapshot().get(&self.nodes, hash)?;
-        Ok(node.map(|node| Bytes::copy_from_slice(&node)))
+        self.tables.node(self.owner, hash)
     }
+}
+
+fn node_key(owner: Owner, hash: B256) -> Vec<u8> {
+    [owner.as_ref().map_or(&[][..], |owner| owner.as_slice()), hash.as_slice()].concat()
+}
+
+/// Keys one after the other, each with its length before it: none is longer than 52 bytes.
+fn encode_keys(keys: &BTreeSet<Vec<u8>>) -> Vec<u8> {
+    let mut row = Vec::new();
+    for key in keys {
+        row.push(key.len() as u8);
+        row.extend_from_slice(key);
+    }
+    row
+}
+
+fn decode_keys(mut row: &[u8]) -> Result<BTreeSet<Vec<u8>>, ChainError> {
+    let mut keys = BTreeSet::new();
+    while let Some((length, rest)) = row.split_first() {
+        let (key, rest) = rest.split_at_checked((*length).into()).ok_or_else(|| damaged("keys of trie nodes"))?;
+        keys.insert(key.to_vec());
+        row = rest;
+    }
+    Ok(keys)
 }
 
 fn slot_key(address: Address, slot: U256, number: u64) -> Vec<u8> {

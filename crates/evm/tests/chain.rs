@@ -265,6 +265,65 @@ async fn everything_durable_is_there_again() {
     assert_eq!(Chain::open(&folder.path().join("chain"), None).expect("goes on").head().number, 1);
 }
 
+/// With a bound on history the tables stop growing, the states within it are whole, and those before it are refused by name.
+#[tokio::test]
+async fn old_states_are_let_go_of_and_nothing_else_is() {
+    const KEPT: u64 = 5;
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut world = World::open(folder.path());
+    world.chain.keep_history(Some(KEPT));
+    let (key, to) = (&keys()[0], Address::repeat_byte(0x77));
+    let creation = call(0, TxKind::Create, U256::ZERO, [&DEPLOYER[..], &KEEPER].concat().into(), 200_000);
+    world.pool.submit(signed(key, creation)).await.expect("accepted");
+    world.block().await;
+    let keeper = key.address().create(0);
+    let mut rows = Vec::new();
+    for number in 2..=40_u64 {
+        world.pool.submit(signed(key, transfer(world.nonce(key), to, 1))).await.expect("accepted");
+        // The same few slots, again and again: one is written to what it was before.
+        let kept = call(
+            world.nonce(key),
+            TxKind::Call(keeper),
+            U256::ZERO,
+            U256::from(1 + number % 3).to_be_bytes_vec().into(),
+            100_000,
+        );
+        world.pool.submit(signed(key, kept)).await.expect("accepted");
+        world.block().await;
+        rows.push(world.chain.state_rows().expect("readable"));
+        world.chain.verify().expect("the newest state is whole");
+    }
+    assert_eq!(rows[20..].iter().max(), rows[30..].iter().max(), "the rows stop growing: {rows:?}");
+
+    let balance = |chain: &Chain, number| {
+        let state = chain.state(At::Number(number))?.expect("a block of the chain");
+        state.account(to).map(|account| account.balance)
+    };
+    let oldest = world.chain.oldest_state();
+    assert_eq!(oldest, 40 - KEPT);
+    for number in oldest..=40 {
+        assert_eq!(balance(&world.chain, number).expect("kept"), U256::from(number - 1));
+        let header = world.chain.header(At::Number(number)).expect("readable").expect("there");
+        let proof = world.chain.proof(&header, keeper, &[B256::with_last_byte(1)]).expect("all nodes are kept");
+        assert!(!proof.account.is_empty() && !proof.slots[0].2.is_empty());
+    }
+    let refused = balance(&world.chain, oldest - 1).expect_err("let go of").to_string();
+    assert!(refused.contains("historical state of block 34 is not available"), "{refused}");
+    assert_eq!(world.chain.block(At::Number(2)).expect("readable").expect("kept").transactions.len(), 2);
+
+    // It holds after a start, also where the tables are made again of the whole log.
+    for without_tables in [false, true] {
+        drop(world);
+        if without_tables {
+            std::fs::remove_dir_all(folder.path().join("chain/tables")).expect("removed");
+        }
+        world = World::open(folder.path());
+        assert_eq!(world.chain.oldest_state(), if without_tables { 0 } else { oldest });
+        assert_eq!(balance(&world.chain, 40).expect("kept"), U256::from(39));
+        world.chain.verify().expect("sound");
+    }
+}
+
 #[test]
 fn a_genesis_that_cannot_be_executed_is_refused() {
     let folder = tempfile::tempdir().expect("a folder");

@@ -35,7 +35,11 @@ impl Prices {
     /// Those of a block. Unknown where the state at its end is not kept any more.
     pub(crate) fn of(chain: &Chain, block: &Block) -> Result<Self, ChainError> {
         let Some(fork) = chain.spec().rollup_fork(block.header.timestamp) else { return Ok(Self(None)) };
-        let Some(state) = chain.state(At::Hash(block.header.seal()))? else { return Ok(Self(None)) };
+        let state = match chain.state(At::Hash(block.header.seal())) {
+            Ok(Some(state)) => state,
+            Ok(None) | Err(ChainError::History { .. }) => return Ok(Self(None)),
+            Err(error) => return Err(error),
+        };
         // The block's first transaction wrote them down, and no other may.
         let number = U256::from(block.header.number);
         Ok(Self(Some((L1BlockInfo::try_fetch(&mut WrapDatabaseRef(state), number, fork)?, fork))))

@@ -120,7 +120,10 @@ impl std::error::Error for RpcError {}
 
 impl From<ChainError> for RpcError {
     fn from(error: ChainError) -> Self {
-        Self::internal(error)
+        match error {
+            ChainError::History { .. } => Self::server(error),
+            other => Self::internal(other),
+        }
     }
 }
 

@@ -10,12 +10,17 @@ use super::resolve::{
 };
 use super::values::{number, time};
 
+/// Least bound on history, in blocks.
+const HISTORY_MIN: u64 = 128;
+
 /// Everything `sequenza evm` was told, understood.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Evm {
     pub(crate) chain_id: u64,
     pub(crate) genesis: EvmGenesis,
     pub(crate) gas_limit: u64,
+    /// Blocks below the newest whose state is kept; `None`: all.
+    pub(crate) history: Option<u64>,
     pub(crate) data_dir: PathBuf,
     /// Whether the folder was named, rather than made of the chain id.
     pub(crate) folder_given: bool,
@@ -81,6 +86,7 @@ fn read_all(reader: &mut Reader<'_>, around: &Surroundings) -> Evm {
         chain_id,
         genesis: genesis(reader),
         gas_limit: reader.value("gas-limit", 0, |text| number(text, 5_000, u64::from(u32::MAX))),
+        history: history(reader),
         data_dir,
         folder_given: reader.is_given("db-path"),
         mining: mining(reader, engine.is_some()),
@@ -96,6 +102,15 @@ fn read_all(reader: &mut Reader<'_>, around: &Surroundings) -> Evm {
         cors_any: reader.switch("rpc-cors-enable"),
         log: log(reader),
     }
+}
+
+/// Below the least bound a reorg, a snapshot or a wallet's look at yesterday's block would find nothing.
+fn history(reader: &mut Reader<'_>) -> Option<u64> {
+    let blocks = reader.value("history.state", 0, |text| match number(text, 0, u64::MAX)? {
+        1..HISTORY_MIN => Err(format!("use 0 to keep all, or a whole number from {HISTORY_MIN}")),
+        blocks => Ok(blocks),
+    });
+    (blocks > 0).then_some(blocks)
 }
 
 fn genesis(reader: &mut Reader<'_>) -> EvmGenesis {
@@ -211,7 +226,7 @@ mod tests {
         keys.sort_unstable();
         assert_eq!(read, keys);
         let engine = [("authrpc.port", "8551"), ("authrpc.jwtsecret", "jwt.hex")];
-        let table: [&[(&str, &str)]; 17] = [
+        let table: [&[(&str, &str)]; 18] = [
             &[("chain-id", "0x7a69")],
             &[("chain-id", "10")],
             &[("db-path", "./elsewhere")],
@@ -219,6 +234,7 @@ mod tests {
             &[("no-mining", "true")],
             &[("order", "fifo")],
             &[("gas-limit", "60000000")],
+            &[("history.state", "128")],
             &[("genesis", "g.json")],
             &[("accounts", "3")],
             &[("balance", "5")],
@@ -253,7 +269,7 @@ mod tests {
 
     #[test]
     fn settings_that_undo_each_other_are_faults() {
-        let table: [(&[(&str, &str)], &str); 7] = [
+        let table: [(&[(&str, &str)], &str); 8] = [
             (&[("no-mining", "true"), ("block-time", "1")], "contradicts"),
             (&[("genesis", "g.json"), ("chain-id", "5")], "--genesis"),
             (&[("authrpc.port", "8551")], "--authrpc.jwtsecret"),
@@ -261,6 +277,7 @@ mod tests {
             (&[("authrpc.port", "1"), ("authrpc.jwtsecret", "x"), ("block-time", "1")], "--authrpc.port"),
             (&[("mnemonic", "test test")], "words"),
             (&[("chain-id", "0")], "above 0"),
+            (&[("history.state", "127")], "from 128"),
         ];
         for (flags, word) in table {
             let told = faults(flags);

@@ -119,7 +119,7 @@ pub(crate) const ANVIL: &[Refused] = &[
     with_value("config-out", "`sequenza config show evm` prints the settings"),
     with_value("ipc", "there are HTTP and WebSocket"),
     with_value("transaction-block-keeper", "every block is kept"),
-    alone("prune-history", "every block is kept; there is no pruning yet"),
+    alone("prune-history", "old states are dropped by --history.state; blocks are kept"),
 ];
 
 #[cfg(test)]

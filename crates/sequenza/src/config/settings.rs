@@ -308,6 +308,13 @@ const EVM: &[Setting] = &[
         "Data folder; made when it does not exist; one process at a time",
     ),
     value(
+        "history.state",
+        "BLOCKS",
+        Is("0"),
+        CHAIN,
+        "Blocks below the newest whose state is kept for queries, from 128; 0 keeps all. Blocks, receipts and logs are kept always",
+    ),
+    value(
         "block-time",
         "TIME",
         Computed("none: a block for each transaction"),

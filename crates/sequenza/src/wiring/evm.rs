@@ -54,6 +54,7 @@ pub(crate) async fn run(settings: Evm) -> Result<(), Failure> {
     let mut process = Process::begin(&settings.endpoints).await?;
     let opening = settings.clone();
     let Opened { folder, data_dir, chain, signers } = blocking(move || open(&opening)).await?;
+    chain.keep_history(settings.history);
     let (path, on, limits) = (folder.join("pool"), chain.clone(), pool_limits(&settings.pool));
     let order = if settings.by_fees { Order::Tip } else { Order::Fifo };
     let pool = blocking(move || Pool::open(&path, &on, limits, order).map_err(pool_failure)).await?;
@@ -279,7 +280,7 @@ fn chain_failure(error: ChainError) -> Failure {
     let exit = match &error {
         ChainError::Genesis(_) => Exit::BadData,
         ChainError::Storage(reason) => exit_of(reason),
-        ChainError::Execution(_) => Exit::Internal,
+        ChainError::Execution(_) | ChainError::History { .. } => Exit::Internal,
     };
     Failure::new(exit, error)
 }

@@ -25,6 +25,14 @@ impl Grown {
         self.nodes.extend(update.nodes);
         self.root = update.root;
     }
+
+    /// The same, and what is gone is forgotten.
+    fn replace(&mut self, changes: Vec<(Vec<u8>, Option<Bytes>)>) {
+        let update = update(&self.nodes, self.root, changes).expect("sound");
+        self.nodes.extend(update.nodes);
+        self.root = update.root;
+        update.gone.iter().for_each(|hash| assert!(self.nodes.0.remove(hash).is_some(), "gone twice"));
+    }
 }
 
 /// The root by independent code, from scratch.
@@ -132,8 +140,12 @@ proptest! {
                 }
                 known.push(*key);
             }
-            trie.apply(changes.into_iter().map(|(key, byte)| (key.to_vec(), byte.map(long))).collect());
+            trie.replace(changes.into_iter().map(|(key, byte)| (key.to_vec(), byte.map(long))).collect());
             prop_assert_eq!(trie.root, root_from_scratch(&model));
+            // Nothing is left over of earlier tries, and nothing is missing of this one.
+            let alone = update(&Nodes::default(), EMPTY_ROOT, model.iter().map(|(key, value)| (key, Some(value.clone()))));
+            let alone: BTreeMap<B256, Bytes> = alone.expect("sound").nodes.into_iter().collect();
+            prop_assert_eq!(trie.nodes.iter().map(|(hash, node)| (*hash, node.clone())).collect::<BTreeMap<_, _>>(), alone);
         }
         for key in known.iter().take(50) {
             let expected = model.get(key).cloned();

@@ -1,5 +1,8 @@
 //! Changing many keys at once.
 
+use std::cell::RefCell;
+use std::collections::BTreeSet;
+
 use alloy_primitives::{B256, Bytes, keccak256};
 use nybbles::Nibbles;
 
@@ -14,6 +17,33 @@ pub struct Update {
     /// Nodes under that root that the batch made, children before parents. Persist them before the root. A node that the batch left as it
     /// was may be among them.
     pub nodes: Vec<(B256, Bytes)>,
+    /// Nodes under the root before that are not under this one, as far as the batch went. Who keeps the nodes of one trie by themselves and
+    /// needs no earlier root may drop them; between tries, nodes are shared.
+    pub gone: Vec<B256>,
+}
+
+/// The store, and which of its nodes were looked at to be replaced.
+struct Reader<'s, S> {
+    store: &'s S,
+    opened: RefCell<BTreeSet<B256>>,
+}
+
+impl<S: NodeSource> Reader<'_, S> {
+    fn open(&self, child: Child) -> Result<Option<Node>, MerkleError<S::Error>> {
+        match child {
+            Child::Empty => Ok(None),
+            Child::Hash(hash) => {
+                self.opened.borrow_mut().insert(hash);
+                load(self.store, hash).map(|(node, _)| Some(node))
+            }
+            Child::Node(node) => Ok(Some(*node)),
+        }
+    }
+
+    /// It was looked at and stays.
+    fn stays(&self, hash: &B256) {
+        self.opened.borrow_mut().remove(hash);
+    }
 }
 
 /// A key and its new value; `None` takes it out.
@@ -43,7 +73,8 @@ pub fn update<S: NodeSource, K: AsRef<[u8]>>(
     sorted.reverse();
 
     let before = if root == EMPTY_ROOT { Child::Empty } else { Child::Hash(root) };
-    let after = apply(store, before, &sorted, 0)?;
+    let reader = Reader { store, opened: RefCell::default() };
+    let after = apply(&reader, before, &sorted, 0)?;
     let mut nodes = Vec::new();
     let root = match after {
         Child::Empty => EMPTY_ROOT,
@@ -56,18 +87,20 @@ pub fn update<S: NodeSource, K: AsRef<[u8]>>(
             hash
         }
     };
-    Ok(Update { root, nodes })
+    reader.stays(&root);
+    nodes.iter().for_each(|(hash, _)| reader.stays(hash));
+    Ok(Update { root, nodes, gone: reader.opened.into_inner().into_iter().collect() })
 }
 
 /// The subtree at `depth` nibbles after the changes, all of which lie in it.
 fn apply<S: NodeSource>(
-    store: &S,
+    store: &Reader<'_, S>,
     child: Child,
     changes: &[Change],
     depth: usize,
 ) -> Result<Child, MerkleError<S::Error>> {
     let Some((first, _)) = changes.first() else { return Ok(child) };
-    match open(store, child)? {
+    match store.open(child)? {
         None => Ok(grow(changes.iter().filter_map(present).collect::<Vec<_>>().as_slice(), depth)),
         Some(Node::Leaf { path, value }) => {
             let key = first.slice(..depth).join(&path);
@@ -90,7 +123,7 @@ fn present((key, value): &Change) -> Option<(Nibbles, Bytes)> {
 
 /// Changes at or beside an extension.
 fn apply_below<S: NodeSource>(
-    store: &S,
+    store: &Reader<'_, S>,
     path: Nibbles,
     child: Child,
     changes: &[Change],
@@ -115,7 +148,7 @@ fn apply_below<S: NodeSource>(
 }
 
 fn apply_to_branch<S: NodeSource>(
-    store: &S,
+    store: &Reader<'_, S>,
     mut children: [Child; 16],
     mut value: Option<Bytes>,
     mut changes: &[Change],
@@ -144,7 +177,7 @@ fn apply_to_branch<S: NodeSource>(
 }
 
 /// The child behind a stretch of path, in the one form that the rules allow.
-fn prefixed<S: NodeSource>(store: &S, path: Nibbles, child: Child) -> Result<Child, MerkleError<S::Error>> {
+fn prefixed<S: NodeSource>(store: &Reader<'_, S>, path: Nibbles, child: Child) -> Result<Child, MerkleError<S::Error>> {
     if path.is_empty() {
         return Ok(child);
     }
@@ -152,12 +185,13 @@ fn prefixed<S: NodeSource>(store: &S, path: Nibbles, child: Child) -> Result<Chi
         Child::Hash(hash) => Some(*hash),
         _ => None,
     };
-    Ok(match open(store, child)? {
+    Ok(match store.open(child)? {
         None => Child::Empty,
         Some(Node::Leaf { path: rest, value }) => Node::Leaf { path: path.join(&rest), value }.into(),
         Some(Node::Extension { path: rest, child }) => Node::Extension { path: path.join(&rest), child }.into(),
         Some(branch @ Node::Branch { .. }) => {
             // A branch that only moved keeps its name.
+            hash.iter().for_each(|hash| store.stays(hash));
             let child = hash.map_or_else(|| branch.into(), Child::Hash);
             Node::Extension { path, child }.into()
         }
@@ -185,14 +219,6 @@ fn grow(entries: &[(Nibbles, Bytes)], depth: usize) -> Child {
         return branch.into();
     }
     Node::Extension { path: first.slice(depth..fork), child: branch.into() }.into()
-}
-
-fn open<S: NodeSource>(store: &S, child: Child) -> Result<Option<Node>, MerkleError<S::Error>> {
-    match child {
-        Child::Empty => Ok(None),
-        Child::Hash(hash) => load(store, hash).map(|(node, _)| Some(node)),
-        Child::Node(node) => Ok(Some(*node)),
-    }
 }
 
 /// The nibble at a place that the caller knows to be within the path.
