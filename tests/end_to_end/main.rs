@@ -6,6 +6,7 @@
 // Everything here is a test, in which a panic is the report.
 #![allow(clippy::unwrap_used)]
 
+mod alloy_client;
 mod command_line;
 mod crash;
 mod disk;

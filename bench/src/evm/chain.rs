@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use alloy_primitives::{Address, U64};
+use alloy_primitives::{Address, B256, U64};
 use anyhow::{Context, bail};
 use rayon::prelude::*;
 use serde::Deserialize;
@@ -31,7 +31,7 @@ pub(crate) struct Chain {
 #[derive(Debug, Deserialize)]
 pub(crate) struct Block {
     pub(crate) number: U64,
-    pub(crate) transactions: Vec<alloy_primitives::B256>,
+    pub(crate) transactions: Vec<B256>,
 }
 
 #[derive(Deserialize)]
@@ -132,13 +132,12 @@ impl Chain {
         }
     }
 
-    /// Transactions of a range of blocks that failed.
-    pub(crate) async fn failed(&self, blocks: std::ops::RangeInclusive<u64>) -> anyhow::Result<usize> {
+    /// How many of these transactions failed.
+    pub(crate) async fn failed(&self, hashes: &[B256]) -> anyhow::Result<usize> {
         let mut failed = 0;
-        for number in blocks {
-            let receipts: Vec<Receipt> =
-                self.endpoint().call("eth_getBlockReceipts", json!([format!("{number:#x}")])).await?;
-            failed += receipts.iter().filter(|receipt| receipt.status.is_zero()).count();
+        for hash in hashes {
+            let receipt: Receipt = self.endpoint().call("eth_getTransactionReceipt", json!([hash])).await?;
+            failed += usize::from(receipt.status.is_zero());
         }
         Ok(failed)
     }

@@ -154,7 +154,7 @@ fn print(load: Load, mining: Mining, options: &Options, measured: &[(&str, Measu
         table.row(&std::iter::once(name.to_owned()).chain(cells).collect::<Vec<_>>());
     };
     row("included", &Outcome::rate);
-    row("sent / refused / failed / lost", &Outcome::counts);
+    row("sent / refused / failed of 200 / lost", &Outcome::counts);
     row("blocks", &|outcome| outcome.blocks.to_string());
     row("to the answer p50 / p99", &|outcome| load::percentiles(&outcome.answered));
     row("to the block p50 / p99", &|outcome| load::percentiles(&outcome.included));
