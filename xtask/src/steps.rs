@@ -25,7 +25,8 @@ impl Root {
     pub(crate) fn find() -> anyhow::Result<Root> {
         let output = cargo()
             .args(["metadata", "--format-version", "1", "--no-deps"])
-            .current_dir(env!("CARGO_MANIFEST_DIR"))
+            // Where cargo runs us, which need not be where we were built: a target folder may serve several clones.
+            .current_dir(std::env::var_os("CARGO_MANIFEST_DIR").unwrap_or_else(|| ".".into()))
             .output()
             .context("cannot start cargo")?;
         if !output.status.success() {

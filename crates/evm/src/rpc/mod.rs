@@ -148,7 +148,8 @@ impl EthRpc {
             return Err(RpcError::method_not_found(method));
         };
         let params = Params::sort(names, raw)?;
-        if raw.is_some_and(|raw| raw.get().contains(PENDING)) {
+        // The next nonce is known without looking ahead, and wallets ask for it before each transaction.
+        if *name != "eth_getTransactionCount" && raw.is_some_and(|raw| raw.get().contains(PENDING)) {
             self.look_ahead().await?;
         }
         let inner = &*self.0;
