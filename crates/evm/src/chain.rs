@@ -28,6 +28,8 @@ use crate::{At, ChainSpec, StateView};
 const STAGED_MAX: usize = 64;
 /// Blocks held decoded, at most.
 const CACHED_MAX: usize = 64;
+/// Transactions of those blocks together, at most: about as many as 20 MB hold. The newest block is held whatever its size.
+const CACHED_TRANSACTIONS_MAX: usize = 20_000;
 /// News that a listener may lag behind before it loses the oldest.
 const NOTICES_MAX: usize = 1_024;
 
@@ -597,10 +599,11 @@ impl Inner {
         if blocks.iter().any(|known| known.header.seal() == block.header.seal()) {
             return;
         }
-        if blocks.len() == CACHED_MAX {
-            blocks.pop_front();
-        }
         blocks.push_back(block);
+        let mut transactions: usize = blocks.iter().map(|block| block.transactions.len()).sum();
+        while blocks.len() > 1 && (blocks.len() > CACHED_MAX || transactions > CACHED_TRANSACTIONS_MAX) {
+            transactions -= blocks.pop_front().map_or(0, |block| block.transactions.len());
+        }
     }
 }
 
