@@ -43,7 +43,7 @@ pub enum ChainError {
     #[error("genesis: {0}")]
     Genesis(String),
     /// The state of a block is not kept any more.
-    #[error("historical state of block {block} is not available: it is kept from block {oldest} on (--history)")]
+    #[error("historical state of block {block} is not available: it is kept from block {oldest} on (--history.state)")]
     History {
         /// The block.
         block: u64,
@@ -311,6 +311,11 @@ impl Chain {
         Ok(Some(StateView::new(self.inner.ledger.ground(&header)?, header)))
     }
 
+    /// Root of the state at the end of the newest block, edits since then included.
+    pub(crate) fn state_root(&self) -> Result<B256, ChainError> {
+        self.inner.ledger.tables.state_root(&self.head())
+    }
+
     /// The block that would be next, if somebody looked ahead from the newest block.
     fn ahead(&self) -> Option<Arc<Staged>> {
         let parent = self.head().seal();
@@ -337,16 +342,14 @@ impl Chain {
     /// An account and some of its slots at a block, with proofs.
     ///
     /// # Errors
-    /// When the tables cannot be read.
+    /// [`ChainError::History`] when its state is not kept any more; otherwise when the tables cannot be read.
     pub fn proof(&self, header: &SealedHeader, address: Address, slots: &[B256]) -> Result<AccountProof, ChainError> {
-        let tables = &*self.inner.ledger.tables;
-        self.inner.ledger.check_history(header.number)?;
-        let account = merkle::prove(&tables.trie(None), tables.state_root(header)?, keccak256(address))?;
-        let row = tables.account(address, header.number)?;
-        let storage_root = row.map_or(merkle::EMPTY_ROOT, |row| row.storage_root);
+        let ground = self.inner.ledger.ground(header)?;
+        let account = merkle::prove(&ground.trie(None), ground.root(), keccak256(address))?;
+        let storage_root = ground.account(address)?.map_or(merkle::EMPTY_ROOT, |row| row.storage_root);
         let prove = |slot: &B256| {
-            let value = tables.slot(address, (*slot).into(), header.number)?;
-            let proof = merkle::prove(&tables.trie(Some(address)), storage_root, keccak256(slot))?;
+            let value = ground.slot(address, (*slot).into())?;
+            let proof = merkle::prove(&ground.trie(Some(address)), storage_root, keccak256(slot))?;
             Ok((*slot, value, proof))
         };
         let slots = slots.iter().map(prove).collect::<Result<_, ChainError>>()?;

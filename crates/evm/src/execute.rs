@@ -9,7 +9,6 @@ use alloy_consensus::{
 };
 use alloy_eips::Typed2718;
 use alloy_eips::eip4895::Withdrawals;
-use alloy_eips::eip7685::EMPTY_REQUESTS_HASH;
 use alloy_evm::block::{BlockExecutionError, BlockExecutionResult, BlockExecutor, BlockValidationError, ExecutableTx};
 use alloy_evm::eth::receipt_builder::AlloyReceiptBuilder;
 use alloy_evm::eth::{EthBlockExecutionCtx, EthBlockExecutor, NextEvmEnvAttributes};
@@ -157,8 +156,7 @@ pub(crate) fn execute(
             };
             let evm = OpEvmFactory::<OpTx>::default().create_evm(&mut database, on_rollup(environment, fork));
             let executor = OpBlockExecutor::new(evm, context, spec, OpAlloyReceiptBuilder::default());
-            let take = |transaction: &'_ Recovered<Transaction>| executable_on_rollup(transaction);
-            run(executor, attributes.gas_limit, feed, take)?
+            run(executor, attributes.gas_limit, feed, executable_on_rollup)?
         }
         None => {
             let context = EthBlockExecutionCtx {
@@ -183,7 +181,7 @@ pub(crate) fn execute(
         changes,
         gas_used: result.gas_used,
         blob_gas_used: result.blob_gas_used,
-        requests_hash: if spec.is_rollup() { EMPTY_REQUESTS_HASH } else { result.requests.requests_hash() },
+        requests_hash: result.requests.requests_hash(),
         base_fee,
     })
 }

@@ -175,7 +175,13 @@ impl Ground {
         Ok(commitment)
     }
 
-    fn trie(&self, owner: Owner) -> Trie<'_> {
+    /// Root of the state.
+    pub(crate) fn root(&self) -> B256 {
+        self.root
+    }
+
+    /// The nodes of one trie.
+    pub(crate) fn trie(&self, owner: Owner) -> Trie<'_> {
         Trie { ground: self, owner }
     }
 }
@@ -188,7 +194,7 @@ impl TrieChanges {
 }
 
 /// The nodes of one trie.
-struct Trie<'a> {
+pub(crate) struct Trie<'a> {
     ground: &'a Ground,
     owner: Owner,
 }

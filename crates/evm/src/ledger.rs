@@ -63,7 +63,7 @@ impl Ledger {
         let place = folder.join("tables");
         let tables = Arc::new(StateTables::open(&place)?);
         let fits = match tables.standing()? {
-            Some(standing) => standing.position < log.end() && tables.block(standing.block)?.is_some(),
+            Some(standing) => standing.position < log.end() && tables.is_whole_at(standing.block)?,
             None => true,
         };
         let mut ledger = Self { spec, genesis, log, tables, history: AtomicU64::new(0) };

@@ -46,6 +46,7 @@ pub mod genesis;
 mod ground;
 mod ledger;
 pub mod pool;
+mod publication;
 mod rollup;
 pub mod rpc;
 pub mod spec;

@@ -70,47 +70,40 @@ impl Rollup {
         if self.forks.bedrock_block != Some(0) {
             return Err("bedrockBlock: a chain that began before Bedrock is not executed; it has to be 0".into());
         }
-        let times = self.times();
-        for pair in times.windows(2) {
-            let [(before, earlier), (key, later)] = pair else { continue };
+        for pair in self.times().windows(2) {
+            let [(before, earlier), (fork, later)] = pair else { continue };
             if later.is_some_and(|later| earlier.is_none_or(|earlier| earlier > later)) {
-                return Err(format!("{key} is set, so {before} must be set to the same time or an earlier one"));
+                let [before, fork] = [before, fork].map(|fork| fork.name().to_lowercase());
+                return Err(format!(
+                    "{fork}Time is set, so {before}Time must be set to the same time or an earlier one"
+                ));
             }
         }
         Ok(())
     }
 
-    fn times(&self) -> [(&'static str, Option<u64>); 9] {
+    /// The forks that come at a time, in their order.
+    fn times(&self) -> [(OpHardfork, Option<u64>); 9] {
         let forks = &self.forks;
         [
-            ("regolithTime", forks.regolith_time),
-            ("canyonTime", forks.canyon_time),
-            ("ecotoneTime", forks.ecotone_time),
-            ("fjordTime", forks.fjord_time),
-            ("graniteTime", forks.granite_time),
-            ("holoceneTime", forks.holocene_time),
-            ("isthmusTime", forks.isthmus_time),
-            ("jovianTime", forks.jovian_time),
-            ("karstTime", forks.karst_time),
+            (OpHardfork::Regolith, forks.regolith_time),
+            (OpHardfork::Canyon, forks.canyon_time),
+            (OpHardfork::Ecotone, forks.ecotone_time),
+            (OpHardfork::Fjord, forks.fjord_time),
+            (OpHardfork::Granite, forks.granite_time),
+            (OpHardfork::Holocene, forks.holocene_time),
+            (OpHardfork::Isthmus, forks.isthmus_time),
+            (OpHardfork::Jovian, forks.jovian_time),
+            (OpHardfork::Karst, forks.karst_time),
         ]
     }
 
     /// When a fork begins.
     pub(crate) fn activation(&self, fork: OpHardfork) -> ForkCondition {
-        let forks = &self.forks;
-        let time = match fork {
-            OpHardfork::Bedrock => return ForkCondition::Block(0),
-            OpHardfork::Regolith => forks.regolith_time,
-            OpHardfork::Canyon => forks.canyon_time,
-            OpHardfork::Ecotone => forks.ecotone_time,
-            OpHardfork::Fjord => forks.fjord_time,
-            OpHardfork::Granite => forks.granite_time,
-            OpHardfork::Holocene => forks.holocene_time,
-            OpHardfork::Isthmus => forks.isthmus_time,
-            OpHardfork::Jovian => forks.jovian_time,
-            OpHardfork::Karst => forks.karst_time,
-            _ => None,
-        };
+        if fork == OpHardfork::Bedrock {
+            return ForkCondition::Block(0);
+        }
+        let time = self.times().into_iter().find(|(known, _)| *known == fork).and_then(|(_, time)| time);
         time.map_or(ForkCondition::Never, ForkCondition::Timestamp)
     }
 
@@ -126,19 +119,28 @@ impl Rollup {
     /// The base fee in wei of a block at `timestamp` on `parent`: from Holocene on as the parent's free bytes say, from Jovian on with its
     /// footprint on L1 counted as demand, and never below the chain's minimum.
     pub(crate) fn next_base_fee(&self, parent: &Header, timestamp: u64) -> u64 {
-        let (mut params, mut demand, mut least) = (self.constants(timestamp), parent.gas_used, 0);
+        let mut demand = parent.gas_used;
         if self.active(OpHardfork::Jovian, parent.timestamp) {
-            if let Ok((elasticity, denominator, minimum)) = decode_jovian_extra_data(&parent.extra_data) {
-                (params, least) = (given(elasticity, denominator).unwrap_or(params), minimum);
-            }
             demand = demand.max(parent.blob_gas_used.unwrap_or_default());
-        } else if self.active(OpHardfork::Holocene, parent.timestamp)
-            && let Ok((elasticity, denominator)) = decode_holocene_extra_data(&parent.extra_data)
-        {
-            params = given(elasticity, denominator).unwrap_or(params);
         }
+        let said = self.said(parent).unwrap_or_default();
+        let params = said.base_fee_params().unwrap_or_else(|| self.constants(timestamp));
         let before = parent.base_fee_per_gas.unwrap_or_default();
-        calc_next_block_base_fee(demand, parent.gas_limit, before, params).max(least)
+        calc_next_block_base_fee(demand, parent.gas_limit, before, params).max(said.min_base_fee)
+    }
+
+    /// What a header's free bytes say of fees, from Holocene on; `None` where they are not what its time demands.
+    fn said(&self, header: &Header) -> Option<Said> {
+        let extra = &header.extra_data;
+        let (elasticity, denominator, min_base_fee) = if self.active(OpHardfork::Jovian, header.timestamp) {
+            decode_jovian_extra_data(extra).ok()?
+        } else if self.active(OpHardfork::Holocene, header.timestamp) {
+            let (elasticity, denominator) = decode_holocene_extra_data(extra).ok()?;
+            (elasticity, denominator, 0)
+        } else {
+            return None;
+        };
+        Some(Said { elasticity, denominator, min_base_fee })
     }
 
     /// The free bytes of a block that is ordered with these parameters.
@@ -176,38 +178,38 @@ impl Rollup {
 
     /// The free bytes of a block that nobody ordered: parameters stay as they are.
     pub(crate) fn kept_extra_data(&self, parent: &Header, timestamp: u64) -> Bytes {
-        let (params, minimum) = if self.active(OpHardfork::Jovian, parent.timestamp) {
-            let read = decode_jovian_extra_data(&parent.extra_data).unwrap_or_default();
-            (packed(read.0, read.1), read.2)
-        } else {
-            let read = decode_holocene_extra_data(&parent.extra_data).unwrap_or_default();
-            (packed(read.0, read.1), 0)
-        };
+        let said = self.said(parent).unwrap_or_default();
+        let params = B64::from(u64::from(said.denominator) << 32 | u64::from(said.elasticity));
         let params = self.active(OpHardfork::Holocene, timestamp).then_some(params);
-        let minimum = self.active(OpHardfork::Jovian, timestamp).then_some(minimum);
+        let minimum = self.active(OpHardfork::Jovian, timestamp).then_some(said.min_base_fee);
         self.extra_data(timestamp, params, minimum).unwrap_or_default()
     }
 
     /// Whether a header's free bytes are what its time demands.
     pub(crate) fn check_extra_data(&self, header: &Header) -> bool {
-        let (extra, time) = (&header.extra_data, header.timestamp);
-        let whole = |elasticity: u32, denominator: u32| elasticity != 0 && denominator != 0;
-        if self.active(OpHardfork::Jovian, time) {
-            decode_jovian_extra_data(extra).is_ok_and(|(elasticity, denominator, _)| whole(elasticity, denominator))
-        } else if self.active(OpHardfork::Holocene, time) {
-            decode_holocene_extra_data(extra).is_ok_and(|(elasticity, denominator)| whole(elasticity, denominator))
+        if self.active(OpHardfork::Holocene, header.timestamp) {
+            self.said(header).is_some_and(|said| said.base_fee_params().is_some())
         } else {
-            extra.len() <= 32
+            header.extra_data.len() <= 32
         }
     }
 }
 
-fn given(elasticity: u32, denominator: u32) -> Option<BaseFeeParams> {
-    (elasticity != 0 && denominator != 0).then(|| BaseFeeParams::new(denominator.into(), elasticity.into()))
+/// What a header says of fees; zeros where it says nothing.
+#[derive(Clone, Copy, Debug, Default)]
+struct Said {
+    elasticity: u32,
+    denominator: u32,
+    /// In wei, from Jovian on.
+    min_base_fee: u64,
 }
 
-fn packed(elasticity: u32, denominator: u32) -> B64 {
-    B64::from(u64::from(denominator) << 32 | u64::from(elasticity))
+impl Said {
+    /// How the base fee follows demand, if both numbers are said.
+    fn base_fee_params(&self) -> Option<BaseFeeParams> {
+        let whole = self.elasticity != 0 && self.denominator != 0;
+        whole.then(|| BaseFeeParams::new(self.denominator.into(), self.elasticity.into()))
+    }
 }
 
 #[cfg(test)]

@@ -27,12 +27,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use alloy_consensus::{Header, Sealable};
+use alloy_consensus::{EMPTY_ROOT_HASH, Header, Sealable};
 use alloy_eips::Encodable2718;
 use alloy_primitives::{Address, B256, Bytes, U256};
 use alloy_rlp::{Decodable, Encodable};
 use store::{Batch, Position, Slice, Standing, Table, Tables, TablesOptions};
-use trie::merkle::NodeSource;
 
 use crate::ChainError;
 use crate::block::{Account, Receipt, SealedHeader, StateChanges, Transaction};
@@ -109,11 +108,11 @@ impl StateTables {
 
     fn with(tables: Tables) -> Result<Self, ChainError> {
         let table = |name| tables.table(name);
-        let tables_of_history = table("history")?;
-        let oldest = tables.snapshot().get(&tables_of_history, OLDEST)?;
+        let history = table("history")?;
+        let oldest = tables.snapshot().get(&history, OLDEST)?;
         let oldest = oldest.map_or(Ok(0), |oldest| decode_u64(&oldest))?;
         Ok(Self {
-            history: tables_of_history,
+            history,
             oldest: AtomicU64::new(oldest),
             accounts: table("accounts")?,
             storage: table("storage")?,
@@ -134,6 +133,13 @@ impl StateTables {
 
     pub(crate) fn standing(&self) -> Result<Option<Standing>, ChainError> {
         Ok(self.tables.standing()?)
+    }
+
+    /// Whether block `number` is there with the root of its state: not so in tables that an earlier version laid out differently.
+    pub(crate) fn is_whole_at(&self, number: u64) -> Result<bool, ChainError> {
+        let Some((header, _)) = self.block(number)? else { return Ok(false) };
+        let root = self.state_root(&header)?;
+        Ok(root == EMPTY_ROOT_HASH || self.node(None, root)?.is_some())
     }
 
     pub(crate) fn persist(&self) -> Result<(), ChainError> {
@@ -456,11 +462,6 @@ impl StateTables {
         Ok(Some(Bytes::copy_from_slice(node)))
     }
 
-    /// The nodes of one trie.
-    pub(crate) fn trie(&self, owner: Owner) -> StoredTrie<'_> {
-        StoredTrie { tables: self, owner }
-    }
-
     /// Says that the tables stand at this block now, after this record of the log.
     pub(crate) fn stand(&self, block: u64, position: Position) -> Result<(), ChainError> {
         Ok(self.tables.batch().commit(Standing { block, position })?)
@@ -525,20 +526,6 @@ impl Touched {
             accounts: accounts.chunks_exact(ADDRESS_BYTES).map(Address::from_slice).collect(),
             slots: slots.chunks_exact(SLOT_KEY_BYTES).map(slot).collect(),
         })
-    }
-}
-
-/// The nodes of one trie in the tables.
-pub(crate) struct StoredTrie<'a> {
-    tables: &'a StateTables,
-    owner: Owner,
-}
-
-impl NodeSource for StoredTrie<'_> {
-    type Error = ChainError;
-
-    fn node(&self, hash: B256) -> Result<Option<Bytes>, ChainError> {
-        self.tables.node(self.owner, hash)
     }
 }
 
@@ -607,4 +594,25 @@ fn damaged(what: &str) -> ChainError {
     ChainError::Storage(format!(
         "{what} in the tables is damaged: delete the tables folder, it is built again from the log"
     ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tables_without_the_newest_state_are_not_whole() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let tables = StateTables::open(folder.path()).expect("opens");
+        let (root, position) = (B256::repeat_byte(1), Position::from_u64(0));
+        let header = Header { state_root: root, ..Header::default() }.seal_slow();
+        let mut tries = TrieChanges { state_root: root, ..TrieChanges::default() };
+        let apply = |tries: &TrieChanges| tables.apply(&header, &[], &[], &StateChanges::default(), tries, position);
+        apply(&tries).expect("applied");
+        assert!(!tables.is_whole_at(0).expect("readable"), "the root's node is not there");
+        tries.nodes.entry(None).or_default().extend([(root, Bytes::from_static(b"node"))]);
+        apply(&tries).expect("applied");
+        assert!(tables.is_whole_at(0).expect("readable"));
+        assert!(!tables.is_whole_at(1).expect("readable"), "no such block");
+    }
 }

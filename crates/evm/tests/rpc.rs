@@ -391,6 +391,10 @@ async fn the_block_that_would_be_next_can_be_looked_at() {
     assert_eq!(world.get("eth_call", asked).await, format!("{:#066x}", 42));
     let gas = world.get("eth_estimateGas", json!([{ "from": from, "to": to, "value": "0x1" }, "pending"])).await;
     assert_eq!(gas, "0x5208");
+    // An edit changes what would be next, though neither the pool nor the newest block changes.
+    world.get("anvil_setBalance", json!([to, "0x64"])).await;
+    assert_eq!((at("latest").await, at("pending").await), (json!("0x64"), json!("0x6d")));
+    world.get("anvil_setBalance", json!([to, "0x5"])).await;
     // Looking takes nothing away, and what was looked at is no block.
     assert_eq!(world.get("txpool_status", json!([])).await["pending"], "0x2");
     assert_eq!(world.get("eth_blockNumber", json!([])).await, "0x3");

@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
+use alloy_evm::InvalidTxError;
 use alloy_evm::overrides::StateOverrideError;
 use alloy_evm::rpc::{CallFeesError, EthTxEnvError};
-use alloy_op_evm::OpTxError;
 use alloy_primitives::{Address, Bytes, U256};
 use alloy_sol_types::{Panic, Revert, SolError};
-use op_revm::{OpHaltReason, OpTransactionError};
+use op_revm::OpHaltReason;
 use revm::context::result::{EVMError, HaltReason, InvalidTransaction};
 use revm_inspectors::tracing::DebugInspectorError;
 use thiserror::Error;
@@ -138,22 +138,13 @@ pub(super) fn halt(reason: &OpHaltReason) -> ExecutionError {
     })
 }
 
-/// What the machine says of a transaction of `sender`.
-pub(super) fn machine(error: EVMError<ChainError>, sender: Address) -> ExecutionError {
+/// What the machine, of either kind of chain, says of a transaction of `sender`.
+pub(super) fn machine<E: InvalidTxError>(error: EVMError<ChainError, E>, sender: Address) -> ExecutionError {
     match error {
-        EVMError::Transaction(fault) => invalid(&fault, sender),
-        EVMError::Database(error) => error.into(),
-        EVMError::Header(fault) => ExecutionError::Invalid(fault.to_string()),
-        EVMError::Custom(text) => ChainError::Execution(text).into(),
-        other => ChainError::Execution(other.to_string()).into(),
-    }
-}
-
-/// What the machine of the OP Stack says of a transaction of `sender`.
-pub(super) fn rollup_machine(error: EVMError<ChainError, OpTxError>, sender: Address) -> ExecutionError {
-    match error {
-        EVMError::Transaction(OpTxError(OpTransactionError::Base(fault))) => invalid(&fault, sender),
-        EVMError::Transaction(fault) => ExecutionError::Invalid(fault.to_string()),
+        EVMError::Transaction(fault) => match fault.as_invalid_tx_err() {
+            Some(fault) => invalid(fault, sender),
+            None => ExecutionError::Invalid(fault.to_string()),
+        },
         EVMError::Database(error) => error.into(),
         EVMError::Header(fault) => ExecutionError::Invalid(fault.to_string()),
         EVMError::Custom(text) => ChainError::Execution(text).into(),

@@ -129,7 +129,7 @@ impl Scene {
                 let environment = execute::on_rollup(environment, fork);
                 let factory = OpEvmFactory::<OpTx>::default();
                 let mut evm = factory.create_evm_with_inspector(&mut self.database, environment, inspectors);
-                let outcome = evm.transact_raw(transaction).map_err(|fault| error::rollup_machine(fault, sender));
+                let outcome = evm.transact_raw(transaction).map_err(|fault| error::machine(fault, sender));
                 (outcome, evm.into_inner().0.inspector)
             }
             None => {

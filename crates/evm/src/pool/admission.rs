@@ -7,13 +7,12 @@ use alloy_eips::eip7825::MAX_TX_GAS_LIMIT_OSAKA;
 use alloy_hardforks::EthereumHardforks;
 use alloy_primitives::{Address, B256, Bytes, U256};
 use op_alloy_consensus::OpTxType;
-use op_revm::L1BlockInfo;
-use revm::database::WrapDatabaseRef;
 use revm::primitives::eip3860::MAX_INITCODE_SIZE;
 use thiserror::Error;
 
 use super::{Pool, Signed};
 use crate::block::Transaction;
+use crate::publication::Publication;
 use crate::{At, ChainError, StateView, disguise};
 
 /// Largest transaction that is taken: as geth's pool.
@@ -228,23 +227,19 @@ impl Pool {
         }
         Ok((account.nonce, state.header().seal()))
     }
-}
 
-impl Pool {
-    /// What a chain of the OP Stack takes for bringing the transaction to L1, in wei, as prices stand at the newest block; zero elsewhere.
+    /// What bringing the transaction to L1 takes, in wei, as prices stand at the newest block; zero but on a chain of the OP Stack.
     fn check_publication(&self, transaction: &Transaction, state: &StateView) -> Result<U256, Refusal> {
-        let header = state.header();
-        let Some(fork) = self.0.chain.spec().rollup_fork(header.timestamp) else { return Ok(U256::ZERO) };
-        let mut prices = L1BlockInfo::try_fetch(&mut WrapDatabaseRef(state), U256::from(header.number), fork)?;
+        let Some(publication) = Publication::read(self.0.chain.spec(), state)? else { return Ok(U256::ZERO) };
         let encoded = transaction.encoded_2718();
-        if let Some(scalar) = prices.da_footprint_gas_scalar {
-            let size = op_revm::estimate_tx_compressed_size(&encoded) / 1_000_000;
-            // No block could ever hold it (Jovian).
-            if size.saturating_mul(scalar.into()) > header.gas_limit {
-                return Err(Refusal::Footprint { size, scalar, limit: header.gas_limit });
+        let limit = state.header().gas_limit;
+        match publication.room(&encoded) {
+            // No block could ever hold it.
+            Some((size, scalar)) if size.saturating_mul(scalar.into()) > limit => {
+                Err(Refusal::Footprint { size, scalar, limit })
             }
+            _ => Ok(publication.cost(&encoded, transaction.gas_limit())),
         }
-        Ok(prices.tx_cost(&encoded, U256::from(transaction.gas_limit()), fork))
     }
 }
 

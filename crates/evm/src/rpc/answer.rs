@@ -8,11 +8,10 @@ use alloy_rpc_types_eth::{BlockTransactions, Header, Log, TransactionInfo, Trans
 use op_alloy_consensus::OpReceiptEnvelope;
 use op_alloy_consensus::transaction::{OpDepositInfo, OpTransactionInfo};
 use op_alloy_rpc_types::L1BlockInfo as L1Fields;
-use op_revm::{L1BlockInfo, OpSpecId};
-use revm::database::WrapDatabaseRef;
 use serde::Serialize;
 
 use crate::block::{Block, ExecutedTransaction, SealedHeader};
+use crate::publication::Publication;
 use crate::{At, Chain, ChainError, Transaction};
 
 /// A transaction with its place.
@@ -27,57 +26,19 @@ pub(crate) struct ReceiptAnswer {
     publication: L1Fields,
 }
 
-/// What a block's transactions paid for their room on L1: none but on a chain of the OP Stack.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Prices(Option<(L1BlockInfo, OpSpecId)>);
-
-impl Prices {
-    /// Those of a block. Unknown where the state at its end is not kept any more.
-    pub(crate) fn of(chain: &Chain, block: &Block) -> Result<Self, ChainError> {
-        let Some(fork) = chain.spec().rollup_fork(block.header.timestamp) else { return Ok(Self(None)) };
-        let state = match chain.state(At::Hash(block.header.seal())) {
-            Ok(Some(state)) => state,
-            Ok(None) | Err(ChainError::History { .. }) => return Ok(Self(None)),
-            Err(error) => return Err(error),
-        };
-        // The block's first transaction wrote them down, and no other may.
-        let number = U256::from(block.header.number);
-        Ok(Self(Some((L1BlockInfo::try_fetch(&mut WrapDatabaseRef(state), number, fork)?, fork))))
+/// What bringing a block's transactions to L1 cost; `None` but on a chain of the OP Stack, and there where the state at the block's end is not kept
+/// any more.
+pub(crate) fn publication(chain: &Chain, block: &Block) -> Result<Option<Publication>, ChainError> {
+    if !chain.spec().is_rollup() {
+        return Ok(None);
     }
-
-    /// The fields of a transaction's receipt (op-geth `core/types/rollup_cost.go`): those of a fork that is not reached stay away.
-    fn fields(&self, transaction: &Transaction) -> L1Fields {
-        let Some((prices, fork)) = self.0.as_ref().filter(|_| !transaction.is_deposit()) else {
-            return L1Fields::default();
-        };
-        let encoded = transaction.encoded_2718();
-        let ecotone = fork.is_enabled_in(OpSpecId::ECOTONE) && !prices.empty_ecotone_scalars;
-        let small = |value: U256| value.saturating_to::<u128>();
-        // Its result is remembered for the next look, which is not this transaction's.
-        let fee = prices.clone().calculate_tx_l1_cost(&encoded, *fork);
-        let overhead = prices.l1_fee_overhead.filter(|_| !ecotone).unwrap_or_default();
-        let scalar = small(prices.l1_base_fee_scalar);
-        L1Fields {
-            l1_gas_price: Some(small(prices.l1_base_fee)),
-            l1_gas_used: Some(small(prices.data_gas(&encoded, *fork).saturating_add(overhead))),
-            l1_fee: Some(small(fee)),
-            l1_fee_scalar: (!ecotone).then(|| scalar as f64 / 1e6),
-            l1_base_fee_scalar: ecotone.then_some(scalar),
-            l1_blob_base_fee: prices.l1_blob_base_fee.filter(|_| ecotone).map(small),
-            l1_blob_base_fee_scalar: prices.l1_blob_base_fee_scalar.filter(|_| ecotone).map(small),
-            operator_fee_scalar: prices.operator_fee_scalar.map(small),
-            operator_fee_constant: prices.operator_fee_constant.map(small),
-            da_footprint_gas_scalar: prices.da_footprint_gas_scalar,
-        }
-    }
-
-    /// What a transaction's room on L1 counts for against the block's gas (Jovian).
-    fn footprint(&self, transaction: &Transaction) -> Option<u64> {
-        let scalar = self.0.as_ref()?.0.da_footprint_gas_scalar.filter(|_| !transaction.is_deposit())?;
-        let size = op_revm::estimate_tx_compressed_size(&transaction.encoded_2718()) / 1_000_000;
-        Some(size.saturating_mul(scalar.into()))
+    match chain.state(At::Hash(block.header.seal())) {
+        Ok(Some(state)) => Publication::read(chain.spec(), &state),
+        Ok(None) | Err(ChainError::History { .. }) => Ok(None),
+        Err(error) => Err(error),
     }
 }
+
 /// A block.
 pub(crate) type BlockAnswer = alloy_rpc_types_eth::Block<TransactionAnswer>;
 
@@ -128,8 +89,12 @@ pub(crate) fn waiting(transaction: &Recovered<Transaction>) -> TransactionAnswer
 }
 
 /// The receipt of the transaction at `index` of a block.
-pub(crate) fn receipt(block: &Block, index: usize, prices: &Prices) -> Option<ReceiptAnswer> {
+pub(crate) fn receipt(block: &Block, index: usize, publication: Option<&Publication>) -> Option<ReceiptAnswer> {
     let executed = block.transactions.get(index)?;
+    // Deposits come from L1 and are not brought there.
+    let publication = publication.filter(|_| !executed.transaction.is_deposit());
+    let published = publication.map(|publication| (publication, executed.transaction.encoded_2718()));
+    let room = published.as_ref().and_then(|(publication, encoded)| publication.room(encoded));
     let base_fee = block.header.base_fee_per_gas;
     let logs: Vec<Log> = logs(block, index).collect();
     let mut placed = logs.into_iter();
@@ -148,13 +113,14 @@ pub(crate) fn receipt(block: &Block, index: usize, prices: &Prices) -> Option<Re
             true => 0,
             false => executed.transaction.effective_gas_price(base_fee),
         },
-        blob_gas_used: prices.footprint(&executed.transaction),
+        blob_gas_used: room.map(|(size, gas)| size.saturating_mul(gas.into())),
         blob_gas_price: None,
         from: executed.sender,
         to: executed.transaction.to(),
         contract_address: executed.created,
     };
-    Some(ReceiptAnswer { inner, publication: prices.fields(&executed.transaction) })
+    let fields = published.map(|(publication, encoded)| publication.fields(&encoded));
+    Some(ReceiptAnswer { inner, publication: fields.unwrap_or_default() })
 }
 
 /// The logs of the transaction at `index` of a block.

@@ -25,7 +25,7 @@ mod subscriptions;
 mod write;
 
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use alloy_eips::{BlockId, BlockNumberOrTag};
 use alloy_primitives::B256;
@@ -104,8 +104,18 @@ struct Inner {
     development: Option<Development>,
     snapshots: development::Snapshots,
     disguises: development::Disguises,
-    /// What the block that would be next was last made of: the newest block, and the pool's changes by then.
-    looked: Mutex<Option<(B256, u64)>>,
+    /// What the block that would be next was last made of.
+    looked: Mutex<Option<Sight>>,
+}
+
+/// All that the block that would be next depends on.
+#[derive(PartialEq)]
+struct Sight {
+    parent: B256,
+    /// The state may be edited without a new block.
+    state_root: B256,
+    pool_changes: u64,
+    timestamp: u64,
 }
 
 impl std::fmt::Debug for EthRpc {
@@ -173,9 +183,7 @@ impl EthRpc {
             _ => read::call(inner, name, params),
         }
     }
-}
 
-impl EthRpc {
     /// Makes the block that would be next, unless nothing has changed since it was made last. One at a time.
     async fn look_ahead(&self) -> Result<(), RpcError> {
         let rpc = self.clone();
@@ -292,19 +300,16 @@ impl Inner {
     fn look_ahead(&self) -> Result<(), RpcError> {
         let mut looked = self.looked.lock();
         let head = self.chain.head();
-        let now = Some((head.seal(), self.pool.changes()));
+        let clock = self.development.as_ref().map(|development| development.clock.now());
+        let timestamp = clock.unwrap_or_else(|| ChainClock::default().now()).max(head.timestamp + 1);
+        let (parent, state_root, pool_changes) = (head.seal(), self.chain.state_root()?, self.pool.changes());
+        let now = Some(Sight { parent, state_root, pool_changes, timestamp });
         if *looked == now {
             return Ok(());
         }
-        let clock = self.development.as_ref().map(|development| development.clock.now());
-        let clock =
-            clock.unwrap_or_else(|| SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.as_secs()));
         // What nobody has said yet stays as in the newest block.
-        let attributes = BlockAttributes {
-            timestamp: clock.max(head.timestamp + 1),
-            parent_beacon_block_root: B256::ZERO,
-            ..BlockAttributes::of(&head)
-        };
+        let attributes =
+            BlockAttributes { timestamp, parent_beacon_block_root: B256::ZERO, ..BlockAttributes::of(&head) };
         self.chain.look_ahead(&attributes, &mut self.pool.glance())?;
         *looked = now;
         Ok(())

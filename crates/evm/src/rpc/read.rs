@@ -125,8 +125,9 @@ fn blocks(inner: &Inner, method: &str, params: Params<'_>) -> Answer {
         }
         "eth_getBlockReceipts" => {
             let Some(block) = inner.chain.block(inner.at(params.block(0)?)?)? else { return answer(&()) };
-            let prices = answer::Prices::of(&inner.chain, &block)?;
-            let receipts = (0..block.transactions.len()).filter_map(|index| answer::receipt(&block, index, &prices));
+            let publication = answer::publication(&inner.chain, &block)?;
+            let receipt = |index| answer::receipt(&block, index, publication.as_ref());
+            let receipts = (0..block.transactions.len()).filter_map(receipt);
             answer(&receipts.collect::<Vec<_>>())
         }
         _ => transactions(inner, params.required(0)?, method),
@@ -149,8 +150,8 @@ fn unsealed(block: Option<answer::BlockAnswer>) -> Result<Value, RpcError> {
 /// The receipt of a transaction of the chain.
 pub(super) fn receipt(inner: &Inner, located: Option<Located>) -> Answer {
     let Some(located) = located else { return answer(&()) };
-    let prices = answer::Prices::of(&inner.chain, &located.block)?;
-    answer(&answer::receipt(&located.block, located.index, &prices))
+    let publication = answer::publication(&inner.chain, &located.block)?;
+    answer(&answer::receipt(&located.block, located.index, publication.as_ref()))
 }
 
 fn transactions(inner: &Inner, hash: B256, method: &str) -> Answer {
