@@ -1,7 +1,6 @@
 //! Sends signed transfers and times what becomes of them.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -11,13 +10,13 @@ use hdrhistogram::Histogram;
 use rayon::prelude::*;
 use serde_json::{Value, json};
 use starknet_types_core::felt::Felt;
-use tokio::sync::Semaphore;
 
 use crate::PATIENCE;
 use crate::account::{Account, hex};
 use crate::endpoint::{Endpoint, request};
-use crate::server;
+use crate::pace::{Pace, Pacer};
 use crate::watch::{Method, Sight, Watch};
+use crate::{report, server};
 
 /// Most transactions signed for one run: an end for a run against a chain that is faster than anyone expects.
 const TRANSACTIONS_MAX: usize = 200_000;
@@ -42,15 +41,6 @@ pub(crate) struct Shape {
     /// Closed loop: transactions a second that are signed ahead for
     #[arg(long, default_value_t = 600)]
     pub(crate) sign_for: usize,
-}
-
-/// When the next transaction is due.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub(crate) enum Pace {
-    /// As soon as fewer than [`Shape::in_flight`] are waiting to be pre-confirmed.
-    Closed,
-    /// So many a second, whatever the chain does. Latency counts from when a transaction was due.
-    PerSecond(f64),
 }
 
 /// What a run came to.
@@ -91,13 +81,9 @@ struct Life {
 struct Run {
     endpoint: Endpoint,
     bodies: Vec<(Felt, String)>,
-    next: AtomicUsize,
+    pacer: Pacer,
     lives: Mutex<HashMap<Felt, Life>>,
     quotes: Mutex<Vec<String>>,
-    window: Semaphore,
-    pace: Pace,
-    started: Instant,
-    ends: Instant,
 }
 
 /// Signs, sends for as long as `shape` says, waits for the last block, and sums up. `pid` is the server's process, if known.
@@ -112,26 +98,18 @@ pub(crate) async fn run(
         bail!("a load needs at least two accounts, there are {}", accounts.len());
     }
     let seconds = shape.seconds + shape.warm_up;
-    let wanted = match pace {
-        Pace::Closed => shape.sign_for * seconds as usize,
-        Pace::PerSecond(rate) => (rate * seconds as f64).ceil() as usize,
-    };
+    let wanted = pace.count(seconds, shape.sign_for);
     let bodies = sign(endpoint, accounts, wanted.min(TRANSACTIONS_MAX)).await?;
     let mut watch = Watch::start(endpoint).await?;
     let watched_by = watch.method;
     eprintln!("{} transactions signed, sending …", bodies.len());
 
-    let started = Instant::now();
     let run = Arc::new(Run {
         endpoint: endpoint.clone(),
         bodies,
-        next: AtomicUsize::new(0),
+        pacer: Pacer::start(pace, shape.in_flight, Duration::from_secs(seconds)),
         lives: Mutex::new(HashMap::new()),
         quotes: Mutex::new(Vec::new()),
-        window: Semaphore::new(shape.in_flight),
-        pace,
-        started,
-        ends: started + Duration::from_secs(seconds),
     });
     let senders: Vec<_> = (0..shape.connections).map(|_| tokio::spawn(Arc::clone(&run).send_all())).collect();
     let watcher = {
@@ -143,7 +121,10 @@ pub(crate) async fn run(
         })
     };
     let processors = match pid {
-        Some(pid) => Some(processors(pid, started + Duration::from_secs(shape.warm_up), run.ends).await?),
+        Some(pid) => {
+            let from = run.pacer.started + Duration::from_secs(shape.warm_up);
+            Some(server::processors(pid, from, run.pacer.ends).await?)
+        }
         None => None,
     };
     for sender in senders {
@@ -152,15 +133,6 @@ pub(crate) async fn run(
     run.settle().await;
     watcher.abort();
     Ok(Outcome { processors, ..run.outcome(shape, watched_by) })
-}
-
-/// Processors that a process uses from one moment to another.
-async fn processors(pid: u32, from: Instant, to: Instant) -> anyhow::Result<f64> {
-    tokio::time::sleep_until(from.into()).await;
-    let (from, before) = (Instant::now(), server::processor_time(pid)?);
-    tokio::time::sleep_until(to.into()).await;
-    let used = server::processor_time(pid)?.saturating_sub(before);
-    Ok(used.as_secs_f64() / from.elapsed().as_secs_f64())
 }
 
 /// Transfers in the order to send them: one of each account, then the next of each, so that an account's transactions are as far
@@ -188,23 +160,8 @@ async fn sign(endpoint: &Endpoint, accounts: &[Account], count: usize) -> anyhow
 
 impl Run {
     async fn send_all(self: Arc<Self>) {
-        while Instant::now() < self.ends {
-            if self.pace == Pace::Closed {
-                let wait = tokio::time::timeout_at(self.ends.into(), self.window.acquire()).await;
-                let Ok(Ok(permit)) = wait else { return };
-                // Given back when the transaction is pre-confirmed or refused.
-                permit.forget();
-            }
-            let number = self.next.fetch_add(1, Ordering::Relaxed);
+        while let Some((number, due)) = self.pacer.next().await {
             let Some((hash, body)) = self.bodies.get(number) else { return };
-            let due = match self.pace {
-                Pace::Closed => Instant::now(),
-                Pace::PerSecond(rate) => {
-                    let due = self.started + Duration::from_secs_f64(number as f64 / rate);
-                    tokio::time::sleep_until(due.into()).await;
-                    due
-                }
-            };
             self.send(*hash, body.clone(), due).await;
         }
     }
@@ -220,7 +177,7 @@ impl Run {
         if let Err(error) = answer {
             life.rejected = true;
             drop(lives);
-            self.window.add_permits(1);
+            self.pacer.make_room(1);
             let mut quotes = self.quotes.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
             if quotes.len() < QUOTES_MAX {
                 quotes.push(format!("{error:#}"));
@@ -236,7 +193,7 @@ impl Run {
                 if life.pre_confirmed.is_none() {
                     life.pre_confirmed = Some(at);
                     life.reverted = reverted;
-                    self.window.add_permits(1);
+                    self.pacer.make_room(1);
                 }
             }
             Sight::Accepted { hash, at } => {
@@ -245,7 +202,7 @@ impl Run {
                 // Its pre-confirmation was missed; the window must not shrink for that.
                 if life.pre_confirmed.is_none() {
                     life.pre_confirmed = Some(at);
-                    self.window.add_permits(1);
+                    self.pacer.make_room(1);
                 }
             }
         }
@@ -260,12 +217,11 @@ impl Run {
     }
 
     fn outcome(&self, shape: &Shape, watched_by: Method) -> Outcome {
-        let from = self.started + Duration::from_secs(shape.warm_up);
-        let measured = |at: Instant| (from..self.ends).contains(&at);
-        let histogram = || Histogram::new_with_bounds(1, 600_000_000, 3).expect("bounds in order, three digits");
+        let from = self.pacer.started + Duration::from_secs(shape.warm_up);
+        let measured = |at: Instant| (from..self.pacer.ends).contains(&at);
         let lives = self.lives();
         let mut outcome = Outcome {
-            pace: self.pace,
+            pace: self.pacer.pace,
             watched_by,
             included_per_second: 0.0,
             sent: lives.len(),
@@ -274,10 +230,10 @@ impl Run {
             reverted: lives.values().filter(|life| life.reverted).count(),
             lost: lives.values().filter(|life| !life.rejected && life.accepted.is_none()).count(),
             processors: None,
-            ran_dry: self.pace == Pace::Closed && self.next.load(Ordering::Relaxed) >= self.bodies.len(),
-            answered: histogram(),
-            pre_confirmed: histogram(),
-            accepted: histogram(),
+            ran_dry: self.pacer.ran_dry(self.bodies.len()),
+            answered: report::histogram(),
+            pre_confirmed: report::histogram(),
+            accepted: report::histogram(),
         };
         let mut included = 0;
         for life in lives.values().filter(|life| !life.rejected && !life.reverted && life.accepted.is_some()) {
@@ -290,9 +246,7 @@ impl Run {
                 (life.pre_confirmed, &mut outcome.pre_confirmed),
                 (life.accepted, &mut outcome.accepted),
             ] {
-                if let Some(at) = at {
-                    histogram.saturating_record(at.saturating_duration_since(life.due).as_micros() as u64);
-                }
+                report::record(histogram, life.due, at);
             }
         }
         outcome.included_per_second = included as f64 / shape.seconds as f64;

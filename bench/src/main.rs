@@ -20,6 +20,7 @@ mod evm;
 mod load;
 #[cfg(test)]
 mod mock;
+mod pace;
 mod report;
 mod server;
 mod suite;
@@ -88,7 +89,7 @@ async fn load_running(options: LoadOptions) -> anyhow::Result<()> {
         Some(file) => account::from_file(file)?,
         None => account::predeployed(&endpoint).await?,
     };
-    let pace = options.rate.map_or(load::Pace::Closed, load::Pace::PerSecond);
+    let pace = options.rate.map_or(pace::Pace::Closed, pace::Pace::PerSecond);
     let shape = options.shape;
     let outcome = load::run(&endpoint, &accounts, pace, &shape, options.pid).await?;
     let mut table = report::Table::new(&["measure", "value"]);

@@ -1,10 +1,12 @@
 //! Figures as people read them.
 
 use std::fmt;
+use std::time::Instant;
 
 use hdrhistogram::Histogram;
 
-use crate::load::{Outcome, Pace};
+use crate::load::Outcome;
+use crate::pace::Pace;
 use crate::watch::Method;
 
 /// Rows of text in aligned columns.
@@ -64,9 +66,9 @@ pub(crate) fn outcome_rows(table: &mut Table, outcomes: &[&Outcome]) {
     row("sent / rejected / reverted / lost", &|outcome| {
         format!("{} / {} / {} / {}", outcome.sent, outcome.rejected, outcome.reverted, outcome.lost)
     });
-    row("to the RPC's answer p50 / p90 / p99", &|outcome| percentiles(&outcome.answered));
-    row("to PRE_CONFIRMED p50 / p90 / p99", &|outcome| percentiles(&outcome.pre_confirmed));
-    row("to ACCEPTED_ON_L2 p50 / p90 / p99", &|outcome| percentiles(&outcome.accepted));
+    row("to the RPC's answer p50 / p90 / p99", &|outcome| percentiles(&outcome.answered, &[0.5, 0.9, 0.99]));
+    row("to PRE_CONFIRMED p50 / p90 / p99", &|outcome| percentiles(&outcome.pre_confirmed, &[0.5, 0.9, 0.99]));
+    row("to ACCEPTED_ON_L2 p50 / p90 / p99", &|outcome| percentiles(&outcome.accepted, &[0.5, 0.9, 0.99]));
     row("processors used", &|outcome| outcome.processors.map_or_else(String::new, |used| format!("{used:.2}")));
     row("watched by", &|outcome| match outcome.watched_by {
         Method::Subscription => "subscription".to_owned(),
@@ -77,9 +79,22 @@ pub(crate) fn outcome_rows(table: &mut Table, outcomes: &[&Outcome]) {
     }
 }
 
-fn percentiles(histogram: &Histogram<u64>) -> String {
-    let at = |percentile| milliseconds(histogram.value_at_quantile(percentile) as f64 / 1000.0);
-    format!("{} / {} / {} ms", at(0.5), at(0.9), at(0.99))
+/// An empty histogram of microseconds, up to ten minutes.
+pub(crate) fn histogram() -> Histogram<u64> {
+    Histogram::new_with_bounds(1, 600_000_000, 3).expect("bounds in order, three digits")
+}
+
+/// Enters how long something took, if it came to an end.
+pub(crate) fn record(histogram: &mut Histogram<u64>, from: Instant, to: Option<Instant>) {
+    if let Some(to) = to {
+        histogram.saturating_record(to.saturating_duration_since(from).as_micros() as u64);
+    }
+}
+
+/// Milliseconds within which these parts of a histogram of microseconds lie.
+pub(crate) fn percentiles(histogram: &Histogram<u64>, parts: &[f64]) -> String {
+    let at = |part: &f64| milliseconds(histogram.value_at_quantile(*part) as f64 / 1000.0);
+    format!("{} ms", parts.iter().map(at).collect::<Vec<_>>().join(" / "))
 }
 
 /// Three digits that say something.

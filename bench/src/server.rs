@@ -64,27 +64,18 @@ pub(crate) fn find_peer(given: Option<&Path>) -> anyhow::Result<PathBuf> {
 /// Room for as many transactions as can come in a second.
 const EVM_GAS_LIMIT: &str = "4000000000";
 
-/// Our EVM chain, durable as it always is.
-pub(crate) async fn ours_evm(binary: &Path, accounts: usize, interval: bool) -> anyhow::Result<Server> {
+/// An EVM chain with as many accounts, with a block each second or one for each transaction: ours, durable as it always is, or anvil, told to
+/// print nothing about each transaction, which would slow it down.
+pub(crate) async fn evm(binary: &Path, is_anvil: bool, accounts: usize, interval: bool) -> anyhow::Result<Server> {
     let folder = TempDir::new()?;
-    let port = free_port()?;
+    let port = free_port()?.to_string();
     let mut command = Command::new(binary);
-    command.arg("evm").args(["--http-port", &port.to_string(), "--accounts", &accounts.to_string()]);
-    command.args(["--gas-limit", EVM_GAS_LIMIT]).arg("--db-path").arg(folder.path().join("data"));
-    if interval {
-        command.args(["--block-time", "1"]);
+    if is_anvil {
+        command.args(["--silent", "--port", &port]);
+    } else {
+        command.args(["evm", "--http-port", &port]).arg("--db-path").arg(folder.path().join("data"));
     }
-    let endpoint = Endpoint::new(&format!("http://127.0.0.1:{port}/"), None)?;
-    Server::start(command, folder, endpoint, "eth_blockNumber").await
-}
-
-/// anvil with as many accounts and the same room in its blocks. It prints nothing about each transaction, which would slow it down.
-pub(crate) async fn anvil(binary: &Path, accounts: usize, interval: bool) -> anyhow::Result<Server> {
-    let folder = TempDir::new()?;
-    let port = free_port()?;
-    let mut command = Command::new(binary);
-    command.args(["--host", "127.0.0.1", "--port", &port.to_string(), "--accounts", &accounts.to_string()]);
-    command.args(["--gas-limit", EVM_GAS_LIMIT, "--silent"]);
+    command.args(["--gas-limit", EVM_GAS_LIMIT, "--accounts", &accounts.to_string()]);
     if interval {
         command.args(["--block-time", "1"]);
     }
@@ -178,6 +169,15 @@ impl Server {
 /// Most bytes of memory a process ever held.
 pub(crate) fn peak_memory(pid: u32) -> anyhow::Result<u64> {
     memory(pid, "VmHWM:")
+}
+
+/// Processors that a process uses from one moment to another.
+pub(crate) async fn processors(pid: u32, from: Instant, to: Instant) -> anyhow::Result<f64> {
+    tokio::time::sleep_until(from.into()).await;
+    let (from, before) = (Instant::now(), processor_time(pid)?);
+    tokio::time::sleep_until(to.into()).await;
+    let used = processor_time(pid)?.saturating_sub(before);
+    Ok(used.as_secs_f64() / from.elapsed().as_secs_f64())
 }
 
 /// Processor time that a process took so far.

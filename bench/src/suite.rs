@@ -6,7 +6,8 @@ use std::time::Duration;
 use anyhow::Context;
 use clap::Args;
 
-use crate::load::{self, Outcome, Pace, Shape};
+use crate::load::{self, Outcome, Shape};
+use crate::pace::Pace;
 use crate::report::{self, Table};
 use crate::server::{self, Server};
 use crate::{account::Account, ceiling};

@@ -49,10 +49,7 @@ impl Chain {
         mining: Mining,
     ) -> anyhow::Result<Self> {
         let interval = mining == Mining::Interval;
-        let server = match name {
-            "anvil" => server::anvil(program, accounts.len(), interval).await?,
-            _ => server::ours_evm(program, accounts.len(), interval).await?,
-        };
+        let server = server::evm(program, name == "anvil", accounts.len(), interval).await?;
         let nonces = vec![0; accounts.len()];
         let mut chain = Self { server, accounts: accounts.to_vec(), nonces, token: None };
         if load == Load::Erc20 {

@@ -1,20 +1,20 @@
 //! Sends signed transactions and times when they are answered and when they are in a block.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use alloy_primitives::{B256, U64};
 use hdrhistogram::Histogram;
 use serde_json::{Value, json};
-use tokio::sync::Semaphore;
 
 use super::Shape;
 use super::account::Signed;
 use super::chain::{Block, Chain};
 use crate::PATIENCE;
 use crate::endpoint::Endpoint;
+use crate::pace::{Pace, Pacer};
 use crate::{report, server};
 
 /// Most transactions signed for one run.
@@ -25,15 +25,6 @@ const AHEAD: u64 = 16;
 const SAMPLE: usize = 200;
 /// How long to wait for a block that is not there yet.
 const POLL: Duration = Duration::from_millis(5);
-
-/// When the next transaction is due.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub(crate) enum Pace {
-    /// As soon as a connection is free and fewer than [`Shape::waiting`] are in no block.
-    Closed,
-    /// So many a second, whatever the chain does. Latency counts from when a transaction was due.
-    PerSecond(f64),
-}
 
 /// What a run came to.
 #[derive(Debug)]
@@ -76,12 +67,8 @@ struct Life {
 pub(crate) struct Run {
     endpoint: Endpoint,
     signed: Vec<Signed>,
-    next: AtomicUsize,
+    pacer: Pacer,
     lives: Mutex<HashMap<B256, Life>>,
-    window: Semaphore,
-    pace: Pace,
-    started: Instant,
-    ends: Instant,
     last_block: AtomicU64,
     ended: AtomicBool,
 }
@@ -89,28 +76,21 @@ pub(crate) struct Run {
 /// Sends for as long as `shape` says, waits for the last block, and sums up.
 pub(crate) async fn run(chain: &mut Chain, pace: Pace, shape: &Shape, pid: u32) -> anyhow::Result<Outcome> {
     let seconds = shape.seconds + shape.warm_up;
-    let wanted = match pace {
-        Pace::Closed => shape.sign_for * seconds as usize,
-        Pace::PerSecond(rate) => (rate * seconds as f64).ceil() as usize,
-    };
-    let signed = chain.sign(wanted.min(TRANSACTIONS_MAX));
+    let signed = chain.sign(pace.count(seconds, shape.sign_for).min(TRANSACTIONS_MAX));
     let first_block = chain.endpoint().call::<U64>("eth_blockNumber", json!([])).await?.to::<u64>() + 1;
     let run = Run::new(chain.endpoint().clone(), signed, pace, shape, Duration::from_secs(seconds));
     let senders = run.send_from(shape.connections);
     let watcher = tokio::spawn(Arc::clone(&run).watch(first_block));
-    tokio::time::sleep_until((run.started + Duration::from_secs(shape.warm_up)).into()).await;
-    let (from, before) = (Instant::now(), server::processor_time(pid)?);
-    tokio::time::sleep_until(run.ends.into()).await;
-    let used = server::processor_time(pid)?.saturating_sub(before);
-    let processors = used.as_secs_f64() / from.elapsed().as_secs_f64();
+    let from = run.pacer.started + Duration::from_secs(shape.warm_up);
+    let processors = server::processors(pid, from, run.pacer.ends).await?;
     for sender in senders {
         sender.await?;
     }
     run.settle().await;
-    run.ended.store(true, Ordering::Relaxed);
+    run.end();
     watcher.await??;
     let last_block = run.last_block.load(Ordering::Relaxed);
-    chain.unsent(run.next.load(Ordering::Relaxed).min(run.signed.len()), run.signed.len());
+    chain.unsent(run.pacer.taken(run.signed.len()), run.signed.len());
     let failed = chain.failed(&run.sample()).await?;
     let outcome = run.outcome(shape, last_block.saturating_sub(first_block - 1), failed, processors);
     anyhow::ensure!(outcome.included_per_second > 0.0, "nothing was included: {}", outcome.counts());
@@ -126,16 +106,11 @@ impl Run {
         shape: &Shape,
         lasts: Duration,
     ) -> Arc<Self> {
-        let started = Instant::now();
         Arc::new(Self {
             endpoint,
             signed,
-            next: AtomicUsize::new(0),
+            pacer: Pacer::start(pace, shape.waiting, lasts),
             lives: Mutex::default(),
-            window: Semaphore::new(shape.waiting),
-            pace,
-            started,
-            ends: started + lasts,
             last_block: AtomicU64::new(0),
             ended: AtomicBool::new(false),
         })
@@ -146,23 +121,8 @@ impl Run {
     }
 
     async fn send_all(self: Arc<Self>) {
-        while Instant::now() < self.ends {
-            if self.pace == Pace::Closed {
-                let wait = tokio::time::timeout_at(self.ends.into(), self.window.acquire()).await;
-                let Ok(Ok(permit)) = wait else { return };
-                // Given back when the transaction is in a block or refused.
-                permit.forget();
-            }
-            let number = self.next.fetch_add(1, Ordering::Relaxed);
+        while let Some((number, due)) = self.pacer.next().await {
             let Some(signed) = self.signed.get(number) else { return };
-            let due = match self.pace {
-                Pace::Closed => Instant::now(),
-                Pace::PerSecond(rate) => {
-                    let due = self.started + Duration::from_secs_f64(number as f64 / rate);
-                    tokio::time::sleep_until(due.into()).await;
-                    due
-                }
-            };
             self.send(signed, due).await;
         }
     }
@@ -177,7 +137,7 @@ impl Run {
         if let Err(error) = answer {
             life.refused = true;
             drop(lives);
-            self.window.add_permits(1);
+            self.pacer.make_room(1);
             tell_once(&error);
         }
     }
@@ -215,7 +175,7 @@ impl Run {
                 seen += 1;
             }
         }
-        self.window.add_permits(seen);
+        self.pacer.make_room(seen);
     }
 
     /// Waits until every transaction that was taken is in a block, but not forever.
@@ -245,10 +205,9 @@ impl Run {
     }
 
     fn outcome(&self, shape: &Shape, blocks: u64, failed: usize, processors: f64) -> Outcome {
-        let from = self.started + Duration::from_secs(shape.warm_up);
-        let measured = |at: Instant| (from..self.ends).contains(&at);
-        let histogram = || Histogram::new_with_bounds(1, 600_000_000, 3).expect("bounds in order, three digits");
-        let (mut answered, mut included, mut count) = (histogram(), histogram(), 0_usize);
+        let from = self.pacer.started + Duration::from_secs(shape.warm_up);
+        let measured = |at: Instant| (from..self.pacer.ends).contains(&at);
+        let (mut answered, mut included, mut count) = (report::histogram(), report::histogram(), 0_usize);
         let lives = self.lives();
         for life in lives.values().filter(|life| !life.refused) {
             count += usize::from(life.included.is_some_and(measured));
@@ -256,9 +215,7 @@ impl Run {
                 continue;
             }
             for (at, histogram) in [(life.answered, &mut answered), (life.included, &mut included)] {
-                if let Some(at) = at {
-                    histogram.saturating_record(at.saturating_duration_since(life.due).as_micros() as u64);
-                }
+                report::record(histogram, life.due, at);
             }
         }
         Outcome {
@@ -268,7 +225,7 @@ impl Run {
             refused: lives.values().filter(|life| life.refused).count(),
             failed,
             lost: lives.values().filter(|life| !life.refused && life.included.is_none()).count(),
-            ran_dry: self.pace == Pace::Closed && self.next.load(Ordering::Relaxed) >= self.signed.len(),
+            ran_dry: self.pacer.ran_dry(self.signed.len()),
             processors,
             answered,
             included,
@@ -286,9 +243,4 @@ fn tell_once(error: &anyhow::Error) {
     if !TOLD.swap(true, Ordering::Relaxed) {
         eprintln!("  refused: {error:#}");
     }
-}
-
-pub(crate) fn percentiles(histogram: &Histogram<u64>) -> String {
-    let at = |percentile| report::milliseconds(histogram.value_at_quantile(percentile) as f64 / 1000.0);
-    format!("{} / {} ms", at(0.5), at(0.99))
 }

@@ -11,7 +11,8 @@ use clap::{Args, ValueEnum};
 
 use self::account::Account;
 use self::chain::Chain;
-use self::load::{Outcome, Pace};
+use self::load::Outcome;
+use crate::pace::Pace;
 use crate::report::{self, Table};
 use crate::server;
 
@@ -156,8 +157,8 @@ fn print(load: Load, mining: Mining, options: &Options, measured: &[(&str, Measu
     row("included", &Outcome::rate);
     row("sent / refused / failed of 200 / lost", &Outcome::counts);
     row("blocks", &|outcome| outcome.blocks.to_string());
-    row("to the answer p50 / p99", &|outcome| load::percentiles(&outcome.answered));
-    row("to the block p50 / p99", &|outcome| load::percentiles(&outcome.included));
+    row("to the answer p50 / p99", &|outcome| report::percentiles(&outcome.answered, &[0.5, 0.99]));
+    row("to the block p50 / p99", &|outcome| report::percentiles(&outcome.included, &[0.5, 0.99]));
     row("processors used", &|outcome| format!("{:.2}", outcome.processors));
     let mut row = vec!["peak memory".to_owned()];
     row.extend(measured.iter().flat_map(|(_, chain)| [report::megabytes(chain.memory_peak), String::new()]));

@@ -9,8 +9,9 @@ use serde_json::json;
 
 use super::account::Account;
 use super::chain::Chain;
-use super::load::{Pace, Run, TRANSACTIONS_MAX};
+use super::load::{Run, TRANSACTIONS_MAX};
 use super::{Load, Mining, Shape};
+use crate::pace::Pace;
 use crate::report::{self, Table};
 
 /// Looks at the memory.
