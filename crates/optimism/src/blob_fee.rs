@@ -1,7 +1,7 @@
 //! What blobs cost on L1, which every block of the rollup from Ecotone on repeats.
 //!
-//! Sources: EIP-4844, EIP-7691, EIP-7892 for the formula and its one parameter; the times of L1's forks are those of its public networks
-//! (geth `params/config.go`), for others those of its genesis file.
+//! Sources: EIP-4844, EIP-7691, EIP-7892 for the formula and its one parameter; the times of L1's forks are those of
+//! its public networks (geth `params/config.go`), for others those of its genesis file.
 
 use alloy_consensus::Header;
 use alloy_eips::eip4844::{BLOB_TX_MIN_BLOB_GASPRICE, fake_exponential};
@@ -33,7 +33,8 @@ const L1_FORKS: [&str; 9] = ["cancun", "prague", "osaka", "bpo1", "bpo2", "bpo3"
 impl BlobSchedule {
     /// The schedule of a public L1: Ethereum, Sepolia, Holesky, Hoodi. `None` for any other chain id.
     pub fn of_l1(chain_id: u64) -> Option<Self> {
-        // The times of Cancun, Prague, and the first two forks that changed blobs alone. Osaka left the fee as Prague had it.
+        // The times of Cancun, Prague, and the first two forks that changed blobs alone. Osaka left the fee as Prague
+        // had it.
         let times = match chain_id {
             1 => [1_710_338_135, 1_746_612_311, 1_765_290_071, 1_767_747_671],
             11_155_111 => [1_706_655_072, 1_741_159_776, 1_761_017_184, 1_761_607_008],
@@ -46,8 +47,8 @@ impl BlobSchedule {
         Some(Self { fractions })
     }
 
-    /// The schedule in the `config` of an L1 genesis file: `cancunTime`, `pragueTime`, … with `blobSchedule`. Forks without an entry there
-    /// have the values of Ethereum.
+    /// The schedule in the `config` of an L1 genesis file: `cancunTime`, `pragueTime`, … with `blobSchedule`. Forks
+    /// without an entry there have the values of Ethereum.
     ///
     /// # Errors
     /// With the key that is not what it should be.
@@ -79,7 +80,8 @@ impl BlobSchedule {
         blob_fee(excess, fraction)
     }
 
-    /// The same as a rollup repeats it: chains that missed Prague's schedule count by Cancun's until a time of their own.
+    /// The same as a rollup repeats it: chains that missed Prague's schedule count by Cancun's until a time of their
+    /// own.
     pub(crate) fn fee_for(&self, config: &RollupConfig, l1_block: &Header) -> u128 {
         match (config.pectra_blob_schedule_time, l1_block.excess_blob_gas) {
             (Some(time), Some(excess)) if l1_block.timestamp < time => {
@@ -95,7 +97,8 @@ fn blob_fee(excess_blob_gas: u64, update_fraction: u128) -> u128 {
     fake_exponential(BLOB_TX_MIN_BLOB_GASPRICE, excess_blob_gas.into(), update_fraction)
 }
 
-/// The update fraction of a fork: as its entry in `blobSchedule` says, else as on Ethereum, else that of the fork before it.
+/// The update fraction of a fork: as its entry in `blobSchedule` says, else as on Ethereum, else that of the fork
+/// before it.
 fn named_fraction(config: &Value, fork: &str) -> Result<Option<u128>, BadL1Config> {
     let key = "baseFeeUpdateFraction";
     let named = &config["blobSchedule"][fork][key];
@@ -152,7 +155,8 @@ mod tests {
     #[test]
     fn a_private_l1_brings_its_own_schedule() {
         let text = r#"{ "config": { "cancunTime": 0, "pragueTime": 10, "osakaTime": 20, "bpo1Time": 30, "bpo3Time": 40,
-            "blobSchedule": { "prague": { "baseFeeUpdateFraction": 5000000 }, "bpo3": { "baseFeeUpdateFraction": 77 } } } }"#;
+            "blobSchedule": { "prague": { "baseFeeUpdateFraction": 5000000 },
+                "bpo3": { "baseFeeUpdateFraction": 77 } } } }"#;
         let schedule = BlobSchedule::from_l1_config(text).expect("reads");
         let wanted = [(0, 3_338_477), (10, 5_000_000), (20, 5_007_716), (30, 8_346_193), (40, 77)];
         assert_eq!(schedule.fractions, wanted);

@@ -5,14 +5,17 @@
 
 use std::fmt;
 
+use alloy_consensus::Header;
 use alloy_eips::eip2718::Decodable2718;
-use alloy_primitives::B256;
+use alloy_primitives::{B256, Sealed};
 use op_alloy_consensus::TxDeposit;
 use op_alloy_rpc_types_engine::OpExecutionPayload;
 use serde::{Deserialize, Serialize};
+use types::{BlockHash, L1Origin, Timestamp};
 
 use crate::extra_data::{ExtraDataFault, FeesInHeader};
 use crate::l1_info::{L1BlockInfo, L1Fees, L1InfoFault, L1InfoFormat};
+use crate::origin::L1Block;
 use crate::system_config::{OperatorFee, SystemConfig};
 use crate::upgrade::KARST_UPGRADE_GAS;
 use crate::{Fork, RollupConfig};
@@ -29,6 +32,18 @@ pub struct BlockId {
 impl fmt::Display for BlockId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} ({})", self.number, self.hash)
+    }
+}
+
+impl From<&Sealed<Header>> for L1Block {
+    /// The L1 block of a header, as something to cite.
+    fn from(header: &Sealed<Header>) -> Self {
+        let origin = L1Origin {
+            number: header.number,
+            hash: BlockHash::new(header.hash().0),
+            timestamp: Timestamp::from_secs(header.timestamp),
+        };
+        Self { origin, parent: BlockHash::new(header.parent_hash.0) }
     }
 }
 
@@ -163,7 +178,8 @@ impl SystemConfig {
     }
 }
 
-/// The gas limit that L1 set: what Karst's bundle added to its own block is no part of it, except on chains that kept it.
+/// The gas limit that L1 set: what Karst's bundle added to its own block is no part of it, except on chains that kept
+/// it.
 fn lasting_gas_limit(config: &RollupConfig, block: &BlockParts<'_>) -> Result<u64, BlockFault> {
     if config.keep_karst_upgrade_gas || !config.is_activation_block(Fork::Karst, block.timestamp) {
         return Ok(block.gas_limit);
@@ -192,9 +208,8 @@ fn l1_info(config: &RollupConfig, block: &BlockParts<'_>) -> Result<L1BlockInfo,
 
 #[cfg(test)]
 mod tests {
-    use alloy_consensus::Header;
     use alloy_eips::eip2718::Encodable2718;
-    use alloy_primitives::{Sealed, address, hex};
+    use alloy_primitives::{address, hex};
 
     use super::*;
     use crate::Forks;

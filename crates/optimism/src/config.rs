@@ -1,6 +1,7 @@
 //! The configuration of one chain: what every node of it must agree on.
 //!
-//! Sources: op-node `rollup/types.go` for the meaning and the keys, <https://specs.optimism.io/protocol/configurability.html>.
+//! Sources: op-node `rollup/types.go` for the meaning and the keys,
+//! <https://specs.optimism.io/protocol/configurability.html>.
 
 mod check;
 mod reading;
@@ -9,10 +10,12 @@ mod rollup_json;
 
 use alloy_eips::eip1559::BaseFeeParams;
 use alloy_primitives::Address;
+use types::{Millis, Timestamp};
 
 pub use check::{ConfigError, Fault};
 pub use registry::CONFIG_BYTES_MAX;
 
+use crate::origin::Drift;
 use crate::{BlockId, Fork, Forks, SystemConfig};
 
 /// How long a block may run ahead of its L1 origin from Fjord on, in seconds (spec `fjord/derivation.md`).
@@ -33,7 +36,8 @@ pub struct RollupConfig {
     pub genesis: Genesis,
     /// Seconds between blocks, at least 1.
     pub block_time: u64,
-    /// Before Fjord: how many seconds a block may run ahead of its L1 origin. See [`RollupConfig::max_sequencer_drift`].
+    /// Before Fjord: how many seconds a block may run ahead of its L1 origin. See
+    /// [`RollupConfig::max_sequencer_drift`].
     pub bedrock_sequencer_drift: u64,
     /// How many L1 blocks, the origin included, batches for an epoch may take. At least 2.
     pub sequencing_window: u64,
@@ -41,8 +45,8 @@ pub struct RollupConfig {
     pub bedrock_channel_timeout: u64,
     /// When it takes which fork.
     pub forks: Forks,
-    /// Until this L1 time the blob fee is computed as before Prague; `None` on chains that never missed Prague's schedule
-    /// (spec `pectra-blob-schedule/derivation.md`).
+    /// Until this L1 time the blob fee is computed as before Prague; `None` on chains that never missed Prague's
+    /// schedule (spec `pectra-blob-schedule/derivation.md`).
     pub pectra_blob_schedule_time: Option<u64>,
     /// The chain has kept the gas that Karst's bundle added to the limit (op-node, `keep_karst_upgrade_gas`).
     pub keep_karst_upgrade_gas: bool,
@@ -142,6 +146,16 @@ impl RollupConfig {
         if self.is_active(Fork::Fjord, l1_time) { FJORD_DRIFT_MAX } else { self.bedrock_sequencer_drift }
     }
 
+    /// The same rule as plain numbers, for the choice of L1 origins.
+    pub fn drift(&self) -> Drift {
+        let seconds = |seconds: u64| Millis::new(seconds.saturating_mul(1000));
+        Drift {
+            bedrock: seconds(self.bedrock_sequencer_drift),
+            fjord: seconds(FJORD_DRIFT_MAX),
+            fjord_begins: self.forks.time(Fork::Fjord).map(Timestamp::from_secs),
+        }
+    }
+
     /// How many L1 blocks a channel may take that is read at an L1 block of this time.
     pub fn channel_timeout(&self, l1_time: u64) -> u64 {
         if self.is_active(Fork::Granite, l1_time) { GRANITE_CHANNEL_TIMEOUT } else { self.bedrock_channel_timeout }
@@ -209,6 +223,8 @@ pub(crate) mod tests {
     fn limits_follow_the_time_of_the_l1_origin() {
         let config = chain(Forks::from_genesis(Fork::Ecotone).with(Fork::Fjord, 2000).with(Fork::Granite, 3000));
         assert_eq!([1999, 2000].map(|time| config.max_sequencer_drift(time)), [600, 1800]);
+        let plain = [1999, 2000].map(|time| config.drift().max(Timestamp::from_secs(time)).as_u64());
+        assert_eq!(plain, [600_000, 1_800_000], "the same in plain numbers");
         assert_eq!([2999, 3000].map(|time| config.channel_timeout(time)), [300, 50]);
     }
 

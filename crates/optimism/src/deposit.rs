@@ -1,7 +1,8 @@
 //! What users deposit on L1: logs of the portal, each of which becomes a transaction of the rollup.
 //!
-//! Sources: <https://specs.optimism.io/protocol/deposits.html>, "User-Deposited Transactions"; the contract `OptimismPortal.sol`, event
-//! `TransactionDeposited(address indexed from, address indexed to, uint256 indexed version, bytes opaqueData)`.
+//! Sources: <https://specs.optimism.io/protocol/deposits.html>, "User-Deposited Transactions"; the contract
+//! `OptimismPortal.sol`, event `TransactionDeposited(address indexed from, address indexed to, uint256 indexed version,
+//! bytes opaqueData)`.
 
 use alloy_consensus::TxReceipt;
 use alloy_primitives::{Address, B256, Bytes, Log, TxKind, U256, b256};
@@ -17,8 +18,8 @@ pub const DEPOSIT_TOPIC: B256 = b256!("0xb3813568d9991fc951961fcb4c784893574240a
 /// Mint, value, gas and the mark of a creation; the call's data follows.
 const FIXED_BYTES: usize = 32 + 32 + 8 + 1;
 
-/// A log of the portal that is no deposit. The portal cannot have written it and no deposit may be left out, so nothing can go on: the
-/// configured contract is not the portal, or the L1 endpoint lies.
+/// A log of the portal that is no deposit. The portal cannot have written it and no deposit may be left out, so nothing
+/// can go on: the configured contract is not the portal, or the L1 endpoint lies.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
     "log {log_index} of L1 block {l1_block} is no deposit: {fault}. Check deposit_contract_address and the L1 endpoint"

@@ -1,7 +1,7 @@
 //! How a rollup node speaks to its execution engine: versions of the methods by fork, names of builds.
 //!
-//! Sources: <https://specs.optimism.io/protocol/exec-engine.html>, `isthmus/exec-engine.md`, `karst/exec-engine.md`; op-geth
-//! `miner/payload_building.go` for the names of builds.
+//! Sources: <https://specs.optimism.io/protocol/exec-engine.html>, `isthmus/exec-engine.md`, `karst/exec-engine.md`;
+//! op-geth `miner/payload_building.go` for the names of builds.
 
 use alloy_primitives::B256;
 use alloy_rpc_types_engine::PayloadId;
@@ -35,8 +35,8 @@ impl EngineVersions {
     }
 }
 
-/// The name that an engine gives to a build on `parent`: the beginning of a hash over all that was ordered, after a byte for the version of
-/// the payload.
+/// The name that an engine gives to a build on `parent`: the beginning of a hash over all that was ordered, after a
+/// byte for the version of the payload.
 pub fn payload_id(parent: B256, attributes: &OpPayloadAttributes, version: u8) -> PayloadId {
     attributes.payload_id(&parent, version)
 }

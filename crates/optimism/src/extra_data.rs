@@ -1,7 +1,7 @@
 //! The free bytes of a header, which from Holocene on say how the base fee follows demand.
 //!
-//! Sources: <https://specs.optimism.io/protocol/holocene/exec-engine.html>, "Base Fee Computation"; `jovian/exec-engine.md`, "Minimum
-//! Base Fee"; op-geth `consensus/misc/eip1559`.
+//! Sources: <https://specs.optimism.io/protocol/holocene/exec-engine.html>, "Base Fee Computation";
+//! `jovian/exec-engine.md`, "Minimum Base Fee"; op-geth `consensus/misc/eip1559`.
 
 use alloy_primitives::{B64, Bytes};
 use op_alloy_consensus::EIP1559ParamError;

@@ -1,6 +1,7 @@
 //! The network upgrades of the OP Stack and when a chain takes them.
 //!
-//! Sources: <https://specs.optimism.io/protocol/superchain-upgrades.html>; the names of keys are those of op-node's `rollup.json`.
+//! Sources: <https://specs.optimism.io/protocol/superchain-upgrades.html>; the names of keys are those of op-node's
+//! `rollup.json`.
 
 use std::fmt;
 

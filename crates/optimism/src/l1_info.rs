@@ -1,7 +1,7 @@
 //! The first transaction of every block: what the rollup knows of L1.
 //!
-//! Sources: <https://specs.optimism.io/protocol/deposits.html>, "L1 Attributes Deposited Transaction"; `ecotone/`, `isthmus/` and
-//! `jovian/l1-attributes.md`; the contract `L1Block.sol`.
+//! Sources: <https://specs.optimism.io/protocol/deposits.html>, "L1 Attributes Deposited Transaction"; `ecotone/`,
+//! `isthmus/` and `jovian/l1-attributes.md`; the contract `L1Block.sol`.
 
 use alloy_consensus::Header;
 use alloy_primitives::{Address, B256, Bytes, Sealed, TxKind, U256, address, hex};
@@ -119,7 +119,7 @@ pub struct BlobFees {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum L1InfoFault {
     /// Another function, or none.
-    #[error("the L1 info does not begin with {selector}, as the format {format:?} does", selector = hex::encode_prefixed(.format.selector()))]
+    #[error("the L1 info does not begin with {}, as {format:?} does", hex::encode_prefixed(.format.selector()))]
     Selector {
         /// The format.
         format: L1InfoFormat,

@@ -1,5 +1,5 @@
-//! The rules of the OP Stack from Bedrock to Karst: what a rollup node has to know to order a block, and to tell whether a block is one
-//! that it would have ordered. Pure.
+//! The rules of the OP Stack from Bedrock to Karst: what a rollup node has to know to order a block, and to tell
+//! whether a block is one that it would have ordered. Pure.
 //!
 //! ```text
 //!   rollup.json, registry ──► RollupConfig ──► which rules hold at what time
@@ -16,9 +16,9 @@
 //!   attributes, an existing block ──► check_match ──► is it the same?
 //! ```
 //!
-//! What it deliberately does not know: what time it is, where L1 and the engine are, how anything is fetched, retried or signed, and what
-//! a transaction of a user does. Everything that comes from outside is a value to be judged: a decoder never panics, and an error says
-//! what is wrong with what, and what to do.
+//! What it deliberately does not know: what time it is, where L1 and the engine are, how anything is fetched, retried
+//! or signed, and what a transaction of a user does. Everything that comes from outside is a value to be judged: a
+//! decoder never panics, and an error says what is wrong with what, and what to do.
 //!
 //! Start with [`RollupConfig`], then [`Order`].
 

@@ -1,7 +1,7 @@
 //! Is an existing block what would be ordered now? Derivation asks it of every unsafe block.
 //!
-//! Sources: <https://specs.optimism.io/protocol/derivation.html>, "L1-Consolidation: Payload Attributes Matching"; op-node
-//! `rollup/attributes/engine_consolidate.go`.
+//! Sources: <https://specs.optimism.io/protocol/derivation.html>, "L1-Consolidation: Payload Attributes Matching";
+//! op-node `rollup/attributes/engine_consolidate.go`.
 
 use alloy_primitives::{B256, keccak256};
 use op_alloy_rpc_types_engine::{OpExecutionPayload, OpPayloadAttributes};
@@ -21,7 +21,8 @@ pub struct Mismatch {
     pub found: String,
 }
 
-/// Compares a block with the order for a block on `parent`. `beacon_root` is what came with the block for its header's parent beacon root.
+/// Compares a block with the order for a block on `parent`. `beacon_root` is what came with the block for its header's
+/// parent beacon root.
 ///
 /// # Errors
 /// With the first field that differs.

@@ -1,8 +1,9 @@
 //! Which L1 block the next block cites.
 //!
-//! A block cites the L1 block of its parent or the one after it, is never older than what it cites, and holds no transactions of the pool
-//! once it has run too far ahead of it. The choice is to advance as soon as that is allowed. While recovering, blocks are exactly those
-//! that derivation would make by itself once the sequencing window is over: empty, and never staying where they could advance.
+//! A block cites the L1 block of its parent or the one after it, is never older than what it cites, and holds no
+//! transactions of the pool once it has run too far ahead of it. The choice is to advance as soon as that is allowed.
+//! While recovering, blocks are exactly those that derivation would make by itself once the sequencing window is over:
+//! empty, and never staying where they could advance.
 //!
 //! Sources: <https://specs.optimism.io/protocol/derivation.html>, "L1 origin" and "Batch Queue"; op-node
 //! `rollup/sequencing/origin_selector.go`. All here stands on `types` alone.
@@ -141,14 +142,15 @@ pub fn choose(drift: &Drift, question: &Question) -> Choice {
     Choice::Stay { origin: current.origin, empty: recovering || too_far }
 }
 
-/// May an L1 block of this height be taken for the next? Only `confirmations` below L1's head, if the head is known. Genesis always may.
+/// May an L1 block of this height be taken for the next? Only `confirmations` below L1's head, if the head is known.
+/// Genesis always may.
 pub fn is_deep_enough(number: u64, confirmations: u64, l1_head: Option<u64>) -> bool {
     let Some(head) = l1_head else { return true };
     number == 0 || confirmations == 0 || number.checked_add(confirmations).is_some_and(|deep| deep <= head)
 }
 
-/// Is it too late to bring a block that cites this L1 block to L1? Derivation then goes on without it, by empty blocks: what is built now
-/// has to be the same (recovery).
+/// Is it too late to bring a block that cites this L1 block to L1? Derivation then goes on without it, by empty blocks:
+/// what is built now has to be the same (recovery).
 pub fn is_window_over(origin: u64, sequencing_window: u64, l1_head: u64) -> bool {
     // The earliest L1 block that could hold it is the one after the head.
     origin.saturating_add(sequencing_window) <= l1_head
@@ -163,7 +165,8 @@ pub enum Lookup {
     ByNumber(u64),
 }
 
-/// What is known of the two L1 blocks that the next block may cite. Reads ahead: asks for the next one before it is needed.
+/// What is known of the two L1 blocks that the next block may cite. Reads ahead: asks for the next one before it is
+/// needed.
 #[derive(Clone, Debug, Default)]
 pub struct Origins {
     confirmations: u64,
@@ -214,7 +217,8 @@ impl Origins {
         ask.then_some(Lookup::ByNumber(number))
     }
 
-    /// What a look-up brought; `None` where L1 has no such block. An answer to a question that is no longer open changes nothing.
+    /// What a look-up brought; `None` where L1 has no such block. An answer to a question that is no longer open
+    /// changes nothing.
     pub fn found(&mut self, lookup: Lookup, block: Option<L1Block>) {
         if self.wanted() != Some(lookup) {
             return;

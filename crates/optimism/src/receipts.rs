@@ -3,7 +3,8 @@
 use alloy_consensus::TxReceipt;
 use alloy_primitives::{Address, B256, Log};
 
-/// The logs of successful transactions from this contract whose first topic is `event`, each with its place among all logs of the block.
+/// The logs of successful transactions from this contract whose first topic is `event`, each with its place among all
+/// logs of the block.
 pub(crate) fn logs_of<R>(receipts: &[R], contract: Address, event: B256) -> impl Iterator<Item = (u64, &Log)>
 where
     R: TxReceipt<Log = Log>,

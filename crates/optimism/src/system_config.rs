@@ -1,7 +1,7 @@
 //! What the chain's operators set on L1 and every block follows: batcher, fees, gas limit.
 //!
-//! Sources: <https://specs.optimism.io/protocol/system-config.html>; `ecotone/l1-attributes.md` for the scalars; the contract
-//! `SystemConfig.sol`.
+//! Sources: <https://specs.optimism.io/protocol/system-config.html>; `ecotone/l1-attributes.md` for the scalars; the
+//! contract `SystemConfig.sol`.
 
 mod update;
 
@@ -33,7 +33,8 @@ pub struct SystemConfig {
     pub operator_fee: OperatorFee,
     /// From Jovian on: the lowest base fee, in wei for each gas.
     pub min_base_fee: u64,
-    /// From Jovian on: gas that one byte of room on L1 stands for; 0 for [`DA_FOOTPRINT_GAS_SCALAR`](crate::DA_FOOTPRINT_GAS_SCALAR).
+    /// From Jovian on: gas that one byte of room on L1 stands for; 0 for
+    /// [`DA_FOOTPRINT_GAS_SCALAR`](crate::DA_FOOTPRINT_GAS_SCALAR).
     pub da_footprint_gas_scalar: u16,
 }
 

@@ -222,7 +222,8 @@ struct BundledTransaction {
     gas_limit: u64,
 }
 
-/// Reads a bundle in the form of op-core. `fork` is the name that goes into the sources of its transactions, with a capital letter.
+/// Reads a bundle in the form of op-core. `fork` is the name that goes into the sources of its transactions, with a
+/// capital letter.
 ///
 /// # Errors
 /// With what is not as a bundle has it.

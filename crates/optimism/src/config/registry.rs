@@ -1,7 +1,8 @@
-//! The forms of the superchain registry: one TOML file for each chain with one for its superchain, and `configs.json`, which holds all.
+//! The forms of the superchain registry: one TOML file for each chain with one for its superchain, and `configs.json`,
+//! which holds all.
 //!
-//! Sources: <https://github.com/ethereum-optimism/superchain-registry>, whose tools decide what a chain inherits from its superchain
-//! (`ops/internal/config/hardforks.go`, `CopyHardforks`).
+//! Sources: <https://github.com/ethereum-optimism/superchain-registry>, whose tools decide what a chain inherits from
+//! its superchain (`ops/internal/config/hardforks.go`, `CopyHardforks`).
 
 use serde_json::Value;
 
@@ -42,8 +43,8 @@ const JSON_WITHOUT_EFFECT: [&str; 10] = [
 ];
 
 impl RollupConfig {
-    /// The configuration of one chain in the registry's `configs.json`. `chain` is its chain id, or its name in full (capital letters
-    /// do not matter).
+    /// The configuration of one chain in the registry's `configs.json`. `chain` is its chain id, or its name in full
+    /// (capital letters do not matter).
     ///
     /// # Errors
     /// With everything that is wrong with it, or the names that there are.
@@ -174,8 +175,8 @@ fn read_schedule(mut section: Section<'_>, findings: &mut Findings) -> Schedule 
 }
 
 impl Schedule {
-    /// Takes over what the superchain plans from `since` on and the chain does not say itself. A fork from before the chain's first
-    /// block holds from that block on.
+    /// Takes over what the superchain plans from `since` on and the chain does not say itself. A fork from before the
+    /// chain's first block holds from that block on.
     fn inherit(&mut self, superchain: &Self, since: u64, l2_time: u64) {
         let inherited = |own: Option<u64>, planned: Option<u64>| {
             let planned = planned.filter(|time| *time >= since).map(|time| if time > l2_time { time } else { 0 });
@@ -207,7 +208,7 @@ fn find<'a>(registry: &'a Value, wanted: &str) -> Result<(&'a Value, &'a Value),
     match found.as_slice() {
         [one] => Ok(*one),
         [] => Err(ConfigError::Chain(format!(
-            "no chain {wanted:?} in the registry; give a chain id, such as 10, or a name in full, such as \"OP Mainnet\""
+            "no chain {wanted:?} in the registry; give a chain id like 10, or a name in full like \"OP Mainnet\""
         ))),
         many => Err(ConfigError::Chain(format!("{} chains are named {wanted:?}; give a chain id", many.len()))),
     }

@@ -157,6 +157,7 @@ fn number<T: TryFrom<u64>>(data: &[u8], wanted: &'static str) -> Result<T, Updat
     abi::number(&value).and_then(|number| number.try_into().ok()).ok_or(UpdateFault::Value { value, wanted })
 }
 
+/// op-node looks at the last 8 bytes alone and kona at the whole word; the contract leaves the rest zero.
 fn eip1559_params(data: &[u8]) -> Result<B64, UpdateFault> {
     let packed: u64 = number(data, "a denominator and an elasticity of 4 bytes each")?;
     let params = B64::from(packed.to_be_bytes());
@@ -168,7 +169,8 @@ fn eip1559_params(data: &[u8]) -> Result<B64, UpdateFault> {
 }
 
 impl SystemConfig {
-    /// Makes a change. From Ecotone on (`ecotone`) scalars of no known encoding are refused, and the overhead is no more.
+    /// Makes a change. From Ecotone on (`ecotone`) scalars of no known encoding are refused, and the overhead is no
+    /// more.
     ///
     /// # Errors
     /// With what is wrong with the scalars; nothing is changed then.
@@ -192,8 +194,8 @@ impl SystemConfig {
         Ok(())
     }
 
-    /// Makes every change that the receipts of one L1 block of this time ask for, in their order. What cannot be made is skipped and
-    /// told; later changes are made all the same.
+    /// Makes every change that the receipts of one L1 block of this time ask for, in their order. What cannot be made
+    /// is skipped and told; later changes are made all the same.
     pub fn apply_receipts<R>(&mut self, config: &RollupConfig, l1_time: u64, receipts: &[R]) -> Vec<SkippedUpdate>
     where
         R: TxReceipt<Log = Log>,
