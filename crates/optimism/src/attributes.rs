@@ -7,7 +7,7 @@ use alloy_consensus::{Header, TxReceipt};
 use alloy_eips::eip2718::Encodable2718;
 use alloy_primitives::{Address, Bytes, Log, Sealed, address};
 use alloy_rpc_types_engine::PayloadAttributes;
-use op_alloy_consensus::TxDeposit;
+use op_alloy_consensus::{DEPOSIT_TX_TYPE_ID, TxDeposit};
 use op_alloy_rpc_types_engine::OpPayloadAttributes;
 use types::Failure;
 
@@ -156,6 +156,16 @@ impl Order {
         let (sequence_number, system, skipped) = (epoch.sequence_number, epoch.system, epoch.skipped);
         Ok(Self { attributes, origin: origin_of(plan), sequence_number, system, skipped })
     }
+}
+
+/// The same order without any transaction but deposits: what takes the place of a block from L1 that the engine finds
+/// invalid, from Holocene on (spec `holocene/derivation.md`, "Engine Queue").
+pub fn deposits_only(mut attributes: OpPayloadAttributes) -> OpPayloadAttributes {
+    if let Some(transactions) = &mut attributes.transactions {
+        transactions.retain(|transaction| transaction.first() == Some(&DEPOSIT_TX_TYPE_ID));
+    }
+    attributes.no_tx_pool = Some(true);
+    attributes
 }
 
 fn check_time<R>(config: &RollupConfig, plan: &Plan<'_, R>) -> Result<(), AttributesError> {

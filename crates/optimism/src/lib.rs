@@ -39,7 +39,7 @@ mod receipts;
 mod system_config;
 mod upgrade;
 
-pub use attributes::{AttributesError, Order, Plan, SEQUENCER_FEE_VAULT};
+pub use attributes::{AttributesError, Order, Plan, SEQUENCER_FEE_VAULT, deposits_only};
 pub use blob_fee::{BadL1Config, BlobSchedule};
 pub use block::{BadBlock, BlockFault, BlockId, BlockParts, L2Block};
 pub use config::{

@@ -6,7 +6,7 @@ use alloy_primitives::{B64, B256, Bytes};
 use op_alloy_consensus::TxDeposit;
 use optimism::{
     AttributesError, BlockId, Fork, Forks, KARST_UPGRADE_GAS, L1_BLOCK, L1BlockInfo, L1InfoFormat, Order, Plan,
-    SEQUENCER_FEE_VAULT, SystemConfig, UpdateFault, pack_eip1559_params, upgrade_transactions,
+    SEQUENCER_FEE_VAULT, SystemConfig, UpdateFault, deposits_only, pack_eip1559_params, upgrade_transactions,
 };
 use types::Failure;
 
@@ -256,4 +256,16 @@ fn an_l1_block_may_have_the_time_of_the_block_that_cites_it() {
         use_pool: true,
     };
     Order::prepare(&chain(Forks::from_genesis(Fork::Jovian)), &schedule(), &plan).expect("an order");
+}
+
+#[test]
+fn without_other_transactions_the_deposits_keep_their_order() {
+    let attributes = one_more(&chain(turning(Fork::Jovian, 1010)), 1010).expect("an order").attributes;
+    let mut derived = attributes.clone();
+    let transactions = derived.transactions.as_mut().expect("forced");
+    transactions.push(Bytes::from_static(&[0x02, 0xc0]));
+    transactions.insert(1, Bytes::from_static(&[0xf8]));
+    transactions.push(Bytes::new());
+    derived.no_tx_pool = Some(false);
+    assert_eq!(deposits_only(derived), attributes, "an upgrade takes nothing from the pool either");
 }

@@ -1,13 +1,15 @@
 //! What goes to the execution engine and comes back.
 
 use alloy_consensus::Header;
-use alloy_primitives::{B64, Bytes};
+use alloy_eips::eip2718::{Decodable2718, Encodable2718};
+use alloy_primitives::{B64, Bytes, U64};
+use op_alloy_consensus::TxDeposit;
 use op_alloy_rpc_types_engine::{
     OpExecutionPayload, OpExecutionPayloadEnvelopeV3, OpExecutionPayloadEnvelopeV4, OpPayloadAttributes,
 };
 use optimism::{
-    BlobSchedule, BlockParts, ExtraDataFault, FeeParams, FeesInHeader, Fork, Forks, L1BlockInfo, L1InfoFormat,
-    RollupConfig, ordered_extra_data, pack_eip1559_params, payload_id,
+    BlobSchedule, BlockId, BlockParts, ExtraDataFault, FeeParams, FeesInHeader, Fork, Forks, L1BlockInfo, L1InfoFormat,
+    L2Block, RollupConfig, SystemConfig, ordered_extra_data, pack_eip1559_params, payload_id,
 };
 use serde_json::Value;
 
@@ -57,12 +59,11 @@ fn attributes_of_a_rollup_node_are_read_as_it_meant_them() {
         extra_data: &[0, 0, 0, 0, 250, 0, 0, 0, 6],
         first_transaction: Some(first),
     };
-    let place = optimism::L2Block::of(&config, &block).expect("reads");
+    let place = L2Block::of(&config, &block).expect("reads");
     assert_eq!((place.origin.number, place.sequence_number), (13, 1));
     let call = &first[first.len() - L1InfoFormat::Ecotone.bytes()..];
     let info = L1BlockInfo::decode(L1InfoFormat::Ecotone, call).expect("reads");
-    let written = alloy_eips::eip2718::Encodable2718::encoded_2718(&info.deposit(true));
-    assert_eq!(Bytes::from(written), *first);
+    assert_eq!(Bytes::from(info.deposit(true).encoded_2718()), *first);
 }
 
 /// The chain whose constants a case names.
@@ -147,5 +148,38 @@ fn blobs_cost_what_is_known() {
         let schedule = BlobSchedule::from_l1_config(&l1.to_string()).expect("reads");
         let block = Header { timestamp: 7, excess_blob_gas: case["excess_blob_gas"].as_u64(), ..Header::default() };
         assert_eq!(schedule.fee(&block), u128::from(number(&case["expected"])), "{case}");
+    }
+}
+
+#[test]
+fn real_blocks_say_where_they_stand() {
+    let Some((known, registry)) = json("engine/flashblocks.json").zip(text("registry/configs.json")) else { return };
+    // The second block is of a chain that is no more in the registry; its forks were those of the first.
+    let unichain = RollupConfig::from_registry(&registry, "1301").expect("reads").config;
+    for case in list(&known["vectors"]) {
+        let (base, expected) = (&case["flashblocks"][0]["base"], &case["expected"]);
+        let quantity = |value: &Value| parsed::<U64>(value).to::<u64>();
+        let (extra_data, first): (Bytes, Bytes) =
+            (parsed(&base["extra_data"]), parsed(&case["flashblocks"][0]["diff"]["transactions"][0]));
+        let block = BlockParts {
+            id: BlockId { number: quantity(&base["block_number"]), hash: parsed(&expected["block_hash"]) },
+            parent: parsed(&base["parent_hash"]),
+            timestamp: quantity(&base["timestamp"]),
+            gas_limit: quantity(&base["gas_limit"]),
+            extra_data: &extra_data,
+            first_transaction: Some(&first),
+        };
+        assert_eq!(unichain.forks.newest(block.timestamp), Fork::Isthmus);
+        let place = L2Block::of(&unichain, &block).expect("reads");
+        let system = SystemConfig::of(&unichain, &block).expect("reads");
+        assert_eq!(system.gas_limit, 60_000_000);
+        assert_eq!(Bytes::from(system.eip1559_params), extra_data.slice(1..));
+        assert!(system.fee_scalars().expect("known").base_fee > 0 && !system.batcher.is_zero());
+        // The transaction is made again of what it says, byte by byte: its source too.
+        let deposit = TxDeposit::decode_2718_exact(&first).expect("a deposit");
+        let info = L1BlockInfo::decode(L1InfoFormat::Isthmus, &deposit.input).expect("reads");
+        assert_eq!(Bytes::from(info.deposit(true).encoded_2718()), first, "{}", case["name"]);
+        assert_eq!((place.origin.hash, place.origin.number), (info.hash, info.number));
+        assert!(info.timestamp <= block.timestamp && block.timestamp - info.timestamp <= 1800);
     }
 }
