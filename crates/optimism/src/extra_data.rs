@@ -126,3 +126,28 @@ pub fn unpack_eip1559_params(params: B64) -> (u32, u32) {
     let (elasticity, denominator) = op_alloy_consensus::decode_eip_1559_params(params);
     (denominator, elasticity)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Forks;
+    use crate::config::tests::chain;
+
+    #[test]
+    fn each_time_has_its_form() {
+        let forks = Forks::from_genesis(Fork::Granite).with(Fork::Holocene, 1010).with(Fork::Isthmus, 1010);
+        let config = chain(forks.with(Fork::Jovian, 1020));
+        let (old, new) = ([0, 0, 0, 0, 8, 0, 0, 0, 2], [1, 0, 0, 0, 8, 0, 0, 0, 2, 0, 0, 0, 0, 0, 0, 1, 1]);
+        let params = pack_eip1559_params(8, 2);
+        let read = |time, extra_data: &[u8]| FeesInHeader::of(&config, time, extra_data);
+        assert_eq!(read(1008, &old), Ok(FeesInHeader::default()), "free before Holocene");
+        assert_eq!(read(1010, &old), Ok(FeesInHeader { params, min_base_fee: 0 }));
+        assert_eq!(read(1020, &new), Ok(FeesInHeader { params, min_base_fee: 257 }));
+        let versioned = |bytes: &[u8], version: u8| [&[version], &bytes[1..]].concat();
+        let (holocene, jovian) = (read(1010, &versioned(&old, 1)), read(1020, &versioned(&new, 0)));
+        assert_eq!(holocene, Err(ExtraDataFault::Version { fork: Fork::Holocene, found: 1, wanted: 0 }));
+        assert_eq!(jovian, Err(ExtraDataFault::Version { fork: Fork::Jovian, found: 0, wanted: 1 }));
+        assert_eq!(read(1020, &old), Err(ExtraDataFault::Length { fork: Fork::Jovian, found: 9, wanted: 17 }));
+        assert_eq!(unpack_eip1559_params(params), (8, 2));
+    }
+}

@@ -95,6 +95,9 @@ pub enum Choice {
 /// Why the picture of L1 does not hold together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Contradiction {
+    /// L1 does not know the block that the parent cites: L1 has reorganised, or the endpoint lags behind.
+    #[error("L1 does not know block {0}, the parent's origin: L1 has reorganised, or its endpoint lags behind")]
+    OriginGone(BlockHash),
     /// The current L1 block is not the one that the parent cites.
     #[error("L1 block {found} was looked up for the parent's origin {cited}")]
     OtherOrigin {
@@ -172,6 +175,8 @@ pub struct Origins {
     confirmations: u64,
     l1_head: Option<u64>,
     cited: Option<BlockHash>,
+    /// L1 was asked for the cited block and does not know it.
+    gone: bool,
     current: Option<L1Block>,
     next: NextOrigin,
 }
@@ -182,9 +187,11 @@ impl Origins {
         Self { confirmations, ..Self::default() }
     }
 
-    /// L1's head is at this height now: what was absent may be there.
+    /// L1's head is at this height now: what was absent may be there. To be told of every new head, for nothing that was
+    /// absent is asked for again before.
     pub fn head_moved(&mut self, l1_head: u64) {
         self.l1_head = Some(l1_head);
+        self.gone = false;
         if self.next == NextOrigin::Absent {
             self.next = NextOrigin::Unasked;
         }
@@ -192,7 +199,10 @@ impl Origins {
 
     /// The block to build on cites this L1 block.
     pub fn follow(&mut self, cited: BlockHash) {
-        self.cited = Some(cited);
+        if self.cited != Some(cited) {
+            self.cited = Some(cited);
+            self.gone = false;
+        }
         if self.current.is_some_and(|current| current.origin.hash == cited) {
             return;
         }
@@ -205,13 +215,14 @@ impl Origins {
 
     /// Forgets both L1 blocks: L1 may have reorganised.
     pub fn reset(&mut self) {
+        self.gone = false;
         self.current = None;
         self.next = NextOrigin::Unasked;
     }
 
     /// What is worth looking up now, if anything.
     pub fn wanted(&self) -> Option<Lookup> {
-        let Some(current) = self.current else { return self.cited.map(Lookup::ByHash) };
+        let Some(current) = self.current else { return self.cited.filter(|_| !self.gone).map(Lookup::ByHash) };
         let number = current.origin.number.checked_add(1)?;
         let ask = self.next == NextOrigin::Unasked && is_deep_enough(number, self.confirmations, self.l1_head);
         ask.then_some(Lookup::ByNumber(number))
@@ -224,14 +235,21 @@ impl Origins {
             return;
         }
         match lookup {
-            Lookup::ByHash(_) => self.current = block,
+            Lookup::ByHash(_) => {
+                self.current = block;
+                self.gone = block.is_none();
+            }
             Lookup::ByNumber(_) => self.next = block.map_or(NextOrigin::Absent, NextOrigin::Known),
         }
     }
 
     /// What the next block, at `timestamp`, cites; `None` before the parent's own L1 block is known.
     pub fn choose(&self, drift: &Drift, timestamp: Timestamp, recovering: bool) -> Option<Choice> {
-        let (parent_origin, current) = self.cited.zip(self.current)?;
+        let parent_origin = self.cited?;
+        if self.gone {
+            return Some(Choice::Reset(Contradiction::OriginGone(parent_origin)));
+        }
+        let current = self.current?;
         // What is not deep enough is as good as absent.
         let deep = current
             .origin

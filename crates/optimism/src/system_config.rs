@@ -123,11 +123,11 @@ impl SystemConfig {
                 Ok(FeeScalars { base_fee: u32::MAX, blob_base_fee: 0 })
             }
             (Err(fault), _) => Err(fault),
-            (Ok(()), version) => {
+            // Under version 0 the bytes of the second number are zero, as it should be.
+            (Ok(()), _) => {
                 let mut cursor = Cursor::new(&word[24..]);
                 let blob_base_fee = cursor.take().map(u32::from_be_bytes).unwrap_or_default();
                 let base_fee = cursor.take().map(u32::from_be_bytes).unwrap_or_default();
-                let blob_base_fee = if version == SCALAR_VERSION_ECOTONE { blob_base_fee } else { 0 };
                 Ok(FeeScalars { base_fee, blob_base_fee })
             }
         }

@@ -271,4 +271,16 @@ mod tests {
             assert_eq!(upgrade_gas(fork), if fork == Fork::Karst { gas } else { 0 }, "{fork}");
         }
     }
+
+    #[test]
+    fn a_bundle_has_a_limit() {
+        let one = serde_json::json!({ "intent": "x", "from": Address::ZERO, "to": null, "data": "0x", "gasLimit": 1 });
+        let bundle = |count: usize| {
+            let transactions = vec![one.clone(); count];
+            let file = serde_json::json!({ "metadata": { "version": "1.0.0" }, "transactions": transactions });
+            parse_bundle("Test", &file.to_string())
+        };
+        assert_eq!(bundle(BUNDLE_TRANSACTIONS_MAX).expect("reads").transactions.len(), BUNDLE_TRANSACTIONS_MAX);
+        assert!(matches!(bundle(BUNDLE_TRANSACTIONS_MAX + 1), Err(BundleError::Many(_))));
+    }
 }

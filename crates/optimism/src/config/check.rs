@@ -144,3 +144,56 @@ fn check_forks(config: &RollupConfig, findings: &mut Findings) {
     findings
         .fault(before_key, format!("has to be set, and not be later than {key}: {fork} holds the rules of {before}"));
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Forks;
+    use crate::config::tests::chain;
+
+    /// A change that makes a configuration senseless.
+    type Change = fn(&mut RollupConfig);
+
+    fn told(change: Change) -> Vec<String> {
+        let mut config = chain(Forks::from_genesis(Fork::Ecotone));
+        config.genesis.system_config.batcher = config.batch_inbox;
+        let mut findings = Findings::default();
+        check(&config, &mut findings);
+        assert_eq!(findings.faults, [], "without the change");
+        change(&mut config);
+        check(&config, &mut findings);
+        findings.faults.iter().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn each_fault_is_told_by_its_key() {
+        let table: [(Change, &str); 19] = [
+            (|config| config.l1_chain_id = 0, "l1_chain_id is 0"),
+            (|config| config.l2_chain_id = 0, "l2_chain_id is 0"),
+            (|config| config.l2_chain_id = 900, "l2_chain_id is 900, as l1_chain_id is"),
+            (|config| config.batch_inbox = Address::ZERO, "batch_inbox_address is the zero address"),
+            (|config| config.deposit_contract = Address::ZERO, "deposit_contract_address is the zero address"),
+            (|config| config.l1_system_config = Address::ZERO, "l1_system_config_address is the zero address"),
+            (|config| config.genesis.l1.hash = B256::ZERO, "genesis.l1.hash is zero"),
+            (|config| config.genesis.l2.hash = B256::ZERO, "genesis.l2.hash is zero"),
+            (|config| config.genesis.l2.hash = config.genesis.l1.hash, "genesis.l2.hash is genesis.l1.hash"),
+            (|config| config.genesis.l2_time = 0, "genesis.l2_time is 0"),
+            (|config| config.genesis.system_config.batcher = Address::ZERO, "batcherAddr is the zero address"),
+            (|config| config.genesis.system_config.gas_limit = 0, "gasLimit is 0"),
+            (|config| config.block_time = 0, "block_time is 0"),
+            (|config| config.sequencing_window = 1, "seq_window_size is 1"),
+            (|config| config.bedrock_channel_timeout = 0, "channel_timeout is 0"),
+            (|config| config.bedrock_sequencer_drift = 0, "max_sequencer_drift is 0"),
+            (|config| config.fees.denominator = 0, "eip1559Denominator is 0"),
+            (|config| config.fees.denominator_canyon = 0, "eip1559DenominatorCanyon is 0"),
+            (
+                |config| config.forks.set(Fork::Canyon, None),
+                "canyon_time has to be set, and not be later than delta_time",
+            ),
+        ];
+        for (change, wanted) in table {
+            let told = told(change);
+            assert!(matches!(told.as_slice(), [only] if only.contains(wanted)), "{wanted}: {told:?}");
+        }
+    }
+}

@@ -188,8 +188,6 @@ fn answers_to_questions_that_are_closed_change_nothing() {
     origins.found(Lookup::ByNumber(11), Some(block(11, 1012)));
     origins.found(Lookup::ByHash(hash(9)), Some(block(9, 990)));
     assert_eq!(origins.wanted(), Some(Lookup::ByHash(hash(10))));
-    origins.found(Lookup::ByHash(hash(10)), None);
-    assert_eq!(origins.wanted(), Some(Lookup::ByHash(hash(10))), "not there: asked again");
     origins.found(Lookup::ByHash(hash(10)), Some(block(10, 1000)));
     origins.found(Lookup::ByNumber(11), Some(block(11, 1012)));
     // The parent was replaced by one that cites another block.
@@ -199,4 +197,28 @@ fn answers_to_questions_that_are_closed_change_nothing() {
     origins.found(Lookup::ByNumber(9), Some(block(9, 990)));
     origins.reset();
     assert_eq!(origins.wanted(), Some(Lookup::ByHash(hash(8))), "both are forgotten");
+}
+
+#[test]
+fn an_origin_that_l1_does_not_know_asks_for_a_reset() {
+    let gone = Some(Choice::Reset(Contradiction::OriginGone(hash(10))));
+    let ways_out: [(&str, fn(&mut Origins)); 3] = [
+        ("a new head", |origins| origins.head_moved(15)),
+        ("a reset", Origins::reset),
+        ("another parent and back", |origins| {
+            origins.follow(hash(9));
+            origins.follow(hash(10));
+        }),
+    ];
+    for (name, way_out) in ways_out {
+        let mut origins = Origins::new(0);
+        origins.follow(hash(10));
+        origins.found(Lookup::ByHash(hash(10)), None);
+        // The same parent again is no news.
+        origins.follow(hash(10));
+        assert_eq!((origins.wanted(), origins.choose(&drift(), Timestamp::from_secs(1010), false)), (None, gone));
+        way_out(&mut origins);
+        assert_eq!(origins.wanted(), Some(Lookup::ByHash(hash(10))), "{name}: asked again");
+        assert_eq!(origins.choose(&drift(), Timestamp::from_secs(1010), false), None, "{name}");
+    }
 }
