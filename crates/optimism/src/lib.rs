@@ -21,6 +21,40 @@
 //! decoder never panics, and an error says what is wrong with what, and what to do.
 //!
 //! Start with [`RollupConfig`], then [`Order`].
+//!
+//! ```
+//! use alloy_consensus::{Header, Receipt};
+//! use alloy_primitives::Sealed;
+//! use optimism::{BlobSchedule, BlockParts, L2Block, Order, Plan, RollupConfig, SystemConfig};
+//!
+//! # let zeros = "00".repeat(19);
+//! # let text = format!(r#"{{ "genesis": {{ "l1": {{ "number": 7, "hash": "0x{0}" }},
+//! #     "l2": {{ "number": 0, "hash": "0x{1}" }}, "l2_time": 1000,
+//! #     "system_config": {{ "batcherAddr": "0x{zeros}01", "gasLimit": 30000000 }} }},
+//! #     "block_time": 2, "max_sequencer_drift": 600, "seq_window_size": 3600, "channel_timeout": 300,
+//! #     "l1_chain_id": 1, "l2_chain_id": 901, "regolith_time": 0, "batch_inbox_address": "0x{zeros}02",
+//! #     "deposit_contract_address": "0x{zeros}03", "l1_system_config_address": "0x{zeros}04" }}"#,
+//! #     "11".repeat(32), "22".repeat(32));
+//! let config = RollupConfig::from_rollup_json(&text)?.strict()?;
+//! # let genesis = BlockParts { id: config.genesis.l2, parent: Default::default(), timestamp: 1000,
+//! #     gas_limit: 30_000_000, extra_data: &[], first_transaction: None };
+//! // The block to build on, as the engine gives it, and the L1 block to cite, as L1 gives it.
+//! let (parent, system) = (L2Block::of(&config, &genesis)?, SystemConfig::of(&config, &genesis)?);
+//! # let header = Header { number: 7, timestamp: 990, ..Header::default() };
+//! # let l1_block = Sealed::new_unchecked(header, config.genesis.l1.hash);
+//! let plan: Plan<'_, Receipt> = Plan {
+//!     parent: &parent,
+//!     parent_system: &system,
+//!     origin: &l1_block,
+//!     receipts: None, // needed only where a block is the first to cite an L1 block
+//!     timestamp: parent.timestamp + config.block_time,
+//!     use_pool: true,
+//! };
+//! let schedule = BlobSchedule::of_l1(config.l1_chain_id).expect("Ethereum");
+//! let order = Order::prepare(&config, &schedule, &plan)?;
+//! assert_eq!(order.attributes.transactions.map(|forced| forced.len()), Some(1));
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 mod abi;
 mod attributes;

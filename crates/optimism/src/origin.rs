@@ -187,7 +187,7 @@ impl Origins {
         Self { confirmations, ..Self::default() }
     }
 
-    /// L1's head is at this height now: what was absent may be there. To be told of every new head, for nothing that was
+    /// L1's head is at this height now: what was absent may be there. To be told of every new head: nothing that was
     /// absent is asked for again before.
     pub fn head_moved(&mut self, l1_head: u64) {
         self.l1_head = Some(l1_head);

@@ -202,7 +202,8 @@ fn answers_to_questions_that_are_closed_change_nothing() {
 #[test]
 fn an_origin_that_l1_does_not_know_asks_for_a_reset() {
     let gone = Some(Choice::Reset(Contradiction::OriginGone(hash(10))));
-    let ways_out: [(&str, fn(&mut Origins)); 3] = [
+    type WayOut = fn(&mut Origins);
+    let ways_out: [(&str, WayOut); 3] = [
         ("a new head", |origins| origins.head_moved(15)),
         ("a reset", Origins::reset),
         ("another parent and back", |origins| {
