@@ -1,0 +1,6 @@
+//! What is decided, case by case.
+
+mod attributes;
+mod matching;
+mod origin;
+mod world;

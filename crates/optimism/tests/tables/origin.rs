@@ -1,0 +1,225 @@
+//! Which L1 block the next block cites.
+
+use optimism::origin::{
+    Choice, Contradiction, Drift, L1Block, Lookup, NextOrigin, Origins, Question, choose, is_deep_enough,
+    is_window_over,
+};
+use types::{BlockHash, L1Origin, Millis, Timestamp};
+
+const SECOND: u64 = 1000;
+/// Fjord begins with L1 blocks of this second.
+const FJORD: u64 = 5000;
+
+fn hash(byte: u8) -> BlockHash {
+    BlockHash::new([byte; 32])
+}
+
+fn drift() -> Drift {
+    let seconds = |seconds: u64| Millis::new(seconds * SECOND);
+    Drift { bedrock: seconds(600), fjord: seconds(1800), fjord_begins: Some(Timestamp::from_secs(FJORD)) }
+}
+
+/// An L1 block of this height and second, on the one below.
+fn block(number: u8, second: u64) -> L1Block {
+    let origin = L1Origin { number: number.into(), hash: hash(number), timestamp: Timestamp::from_secs(second) };
+    L1Block { origin, parent: hash(number - 1) }
+}
+
+/// What a block at `time` cites whose parent cites L1 block 10 of second `current`.
+fn asked(current: u64, next: NextOrigin, time: u64, recovering: bool) -> Choice {
+    let question = Question {
+        parent_origin: hash(10),
+        timestamp: Timestamp::from_secs(time),
+        current: block(10, current),
+        next,
+        recovering,
+    };
+    choose(&drift(), &question)
+}
+
+fn stay(current: u64, empty: bool) -> Choice {
+    Choice::Stay { origin: block(10, current).origin, empty }
+}
+
+fn advance(next: u64, empty: bool) -> Choice {
+    Choice::Advance { origin: block(11, next).origin, empty }
+}
+
+#[test]
+fn it_advances_as_soon_as_the_next_block_is_not_ahead() {
+    let known = |second| NextOrigin::Known(block(11, second));
+    let table = [
+        // next, time of the block, what is chosen
+        (1012, 1010, stay(1000, false)),
+        (1012, 1011, stay(1000, false)),
+        (1012, 1012, advance(1012, false)),
+        (1012, 1014, advance(1012, false)),
+        // Advancing is right even from far ahead, and fills blocks again as soon as it catches up.
+        (1012, 1612, advance(1012, false)),
+        (1012, 1613, advance(1012, true)),
+    ];
+    for (next, time, wanted) in table {
+        assert_eq!(asked(1000, known(next), time, false), wanted, "next at {next}, block at {time}");
+    }
+}
+
+#[test]
+fn it_stays_while_the_drift_allows() {
+    let known = |second| NextOrigin::Known(block(11, second));
+    let table = [
+        // current, next, time of the block, what is chosen
+        (1000, NextOrigin::Unasked, 1600, stay(1000, false)),
+        (1000, NextOrigin::Absent, 1600, stay(1000, false)),
+        (1000, NextOrigin::Unasked, 1601, Choice::NeedNext),
+        (1000, NextOrigin::Absent, 1601, Choice::NeedNext),
+        // The next block is there and later than the block to build: it stays, with nothing from the pool.
+        (1000, known(1700), 1600, stay(1000, false)),
+        (1000, known(1700), 1601, stay(1000, true)),
+        (1000, known(1700), 1699, stay(1000, true)),
+        (1000, known(1700), 1700, advance(1700, false)),
+        // From Fjord on by the time of the current L1 block.
+        (FJORD - 1, NextOrigin::Absent, FJORD - 1 + 601, Choice::NeedNext),
+        (FJORD, NextOrigin::Absent, FJORD + 1800, stay(FJORD, false)),
+        (FJORD, NextOrigin::Absent, FJORD + 1801, Choice::NeedNext),
+        (FJORD, known(9000), FJORD + 1800, stay(FJORD, false)),
+        (FJORD, known(9000), FJORD + 1801, stay(FJORD, true)),
+        // What is chosen counts: the next block may be under Fjord already.
+        (FJORD - 1, known(FJORD), FJORD + 1800, advance(FJORD, false)),
+        (FJORD - 1, known(FJORD), FJORD + 1801, advance(FJORD, true)),
+    ];
+    for (current, next, time, wanted) in table {
+        assert_eq!(asked(current, next, time, false), wanted, "{current}, {next:?}, block at {time}");
+    }
+}
+
+#[test]
+fn recovering_it_does_what_derivation_does_by_itself() {
+    let known = |second| NextOrigin::Known(block(11, second));
+    let table = [
+        // Whether it could advance has to be known.
+        (NextOrigin::Unasked, 1010, Choice::NeedNext),
+        // At the tip of L1 it cannot.
+        (NextOrigin::Absent, 1010, stay(1000, true)),
+        (NextOrigin::Absent, 1600, stay(1000, true)),
+        (NextOrigin::Absent, 1601, Choice::NeedNext),
+        (known(1012), 1011, stay(1000, true)),
+        (known(1012), 1012, advance(1012, true)),
+        (known(1700), 1650, stay(1000, true)),
+    ];
+    for (next, time, wanted) in table {
+        assert_eq!(asked(1000, next, time, true), wanted, "{next:?}, block at {time}");
+    }
+}
+
+#[test]
+fn a_picture_that_does_not_hold_together_asks_for_a_reset() {
+    let other = Question {
+        parent_origin: hash(9),
+        timestamp: Timestamp::from_secs(1010),
+        current: block(10, 1000),
+        next: NextOrigin::Unasked,
+        recovering: false,
+    };
+    let wanted = Contradiction::OtherOrigin { cited: hash(9), found: hash(10) };
+    assert_eq!(choose(&drift(), &other), Choice::Reset(wanted));
+    let mut orphan = block(11, 1012);
+    orphan.parent = hash(77);
+    let wanted = Contradiction::NextElsewhere { next: hash(11), parent: hash(77), current: hash(10) };
+    for time in [1010, 1012, 1700] {
+        assert_eq!(asked(1000, NextOrigin::Known(orphan), time, false), Choice::Reset(wanted), "at {time}");
+    }
+}
+
+#[test]
+fn a_block_is_taken_only_as_deep_as_asked() {
+    let table = [
+        // height, confirmations, head, taken
+        (10, 4, Some(13), false),
+        (10, 4, Some(14), true),
+        (10, 4, None, true),
+        (10, 0, Some(3), true),
+        (0, 4, Some(1), true),
+        (u64::MAX, 1, Some(u64::MAX), false),
+    ];
+    for (number, confirmations, head, wanted) in table {
+        assert_eq!(is_deep_enough(number, confirmations, head), wanted, "{number}, {confirmations}, {head:?}");
+    }
+}
+
+#[test]
+fn the_window_is_over_when_no_later_block_could_hold_the_batch() {
+    // A batch of epoch 100 may be in L1 block 110 at the latest.
+    let table = [(108, false), (109, false), (110, true), (111, true)];
+    for (head, wanted) in table {
+        assert_eq!(is_window_over(100, 10, head), wanted, "head at {head}");
+    }
+}
+
+#[test]
+fn the_next_block_is_asked_for_before_it_is_needed() {
+    let mut origins = Origins::new(2);
+    assert_eq!((origins.wanted(), origins.choose(&drift(), Timestamp::from_secs(1010), false)), (None, None));
+    origins.follow(hash(10));
+    assert_eq!(origins.wanted(), Some(Lookup::ByHash(hash(10))));
+    assert_eq!(origins.choose(&drift(), Timestamp::from_secs(1010), false), None);
+    origins.head_moved(12);
+    origins.found(Lookup::ByHash(hash(10)), Some(block(10, 1000)));
+    // Block 11 is not deep enough below 12.
+    assert_eq!(origins.wanted(), None);
+    assert_eq!(origins.choose(&drift(), Timestamp::from_secs(1014), false), Some(stay(1000, false)));
+    assert_eq!(origins.choose(&drift(), Timestamp::from_secs(1014), true), Some(stay(1000, true)), "the tip, as seen");
+    origins.head_moved(13);
+    assert_eq!(origins.wanted(), Some(Lookup::ByNumber(11)));
+    assert_eq!(origins.choose(&drift(), Timestamp::from_secs(1014), true), Some(Choice::NeedNext));
+    origins.found(Lookup::ByNumber(11), None);
+    assert_eq!(origins.wanted(), None, "asked, and not there");
+    origins.head_moved(14);
+    origins.found(Lookup::ByNumber(11), Some(block(11, 1012)));
+    assert_eq!(origins.choose(&drift(), Timestamp::from_secs(1014), false), Some(advance(1012, false)));
+    // The block that advanced is the parent now: what was next is current without being asked for again.
+    origins.follow(hash(11));
+    assert_eq!(origins.wanted(), Some(Lookup::ByNumber(12)));
+}
+
+#[test]
+fn answers_to_questions_that_are_closed_change_nothing() {
+    let mut origins = Origins::new(0);
+    origins.follow(hash(10));
+    origins.found(Lookup::ByNumber(11), Some(block(11, 1012)));
+    origins.found(Lookup::ByHash(hash(9)), Some(block(9, 990)));
+    assert_eq!(origins.wanted(), Some(Lookup::ByHash(hash(10))));
+    origins.found(Lookup::ByHash(hash(10)), Some(block(10, 1000)));
+    origins.found(Lookup::ByNumber(11), Some(block(11, 1012)));
+    // The parent was replaced by one that cites another block.
+    origins.follow(hash(8));
+    assert_eq!(origins.wanted(), Some(Lookup::ByHash(hash(8))));
+    origins.found(Lookup::ByHash(hash(8)), Some(block(8, 980)));
+    origins.found(Lookup::ByNumber(9), Some(block(9, 990)));
+    origins.reset();
+    assert_eq!(origins.wanted(), Some(Lookup::ByHash(hash(8))), "both are forgotten");
+}
+
+#[test]
+fn an_origin_that_l1_does_not_know_asks_for_a_reset() {
+    let gone = Some(Choice::Reset(Contradiction::OriginGone(hash(10))));
+    type WayOut = fn(&mut Origins);
+    let ways_out: [(&str, WayOut); 3] = [
+        ("a new head", |origins| origins.head_moved(15)),
+        ("a reset", Origins::reset),
+        ("another parent and back", |origins| {
+            origins.follow(hash(9));
+            origins.follow(hash(10));
+        }),
+    ];
+    for (name, way_out) in ways_out {
+        let mut origins = Origins::new(0);
+        origins.follow(hash(10));
+        origins.found(Lookup::ByHash(hash(10)), None);
+        // The same parent again is no news.
+        origins.follow(hash(10));
+        assert_eq!((origins.wanted(), origins.choose(&drift(), Timestamp::from_secs(1010), false)), (None, gone));
+        way_out(&mut origins);
+        assert_eq!(origins.wanted(), Some(Lookup::ByHash(hash(10))), "{name}: asked again");
+        assert_eq!(origins.choose(&drift(), Timestamp::from_secs(1010), false), None, "{name}");
+    }
+}
