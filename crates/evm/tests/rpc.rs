@@ -343,7 +343,6 @@ async fn subscribers_hear_of_blocks_logs_and_transactions() {
     let (id, mut logs) = subscribe(json!(["logs", { "address": contract }])).await.expect("opens");
     let (_, mut pending) = subscribe(json!(["newPendingTransactions"])).await.expect("opens");
     assert_eq!(subscribe(json!(["newMoons"])).await.expect_err("no such kind").code, -32602);
-    tokio::task::yield_now().await;
 
     let snapshot = world.get("evm_snapshot", json!([])).await;
     let touch = json!({ "from": world.key.address(), "to": contract, "data": "0x01" });
@@ -404,4 +403,23 @@ async fn the_block_that_would_be_next_can_be_looked_at() {
     let after = world.get("eth_getBlockByNumber", json!(["pending", false])).await;
     assert_eq!((&after["number"], after["transactions"].as_array().map(Vec::len)), (&json!("0x5"), Some(0)));
     assert_eq!(after["parentHash"], made["hash"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sends_at_once_choose_a_nonce_each() {
+    let world = World::new(true);
+    let mut sends = tokio::task::JoinSet::new();
+    for _ in 0..24 {
+        let (rpc, from) = (world.rpc.clone(), world.key.address());
+        let sent = json!([{ "from": from, "to": Address::repeat_byte(7), "value": "0x1", "gas": "0x5208" }]);
+        sends.spawn(async move {
+            let raw = RawValue::from_string(sent.to_string()).expect("JSON");
+            rpc.call("eth_sendTransaction", Some(&raw)).await
+        });
+    }
+    let told = sends.join_all().await;
+    assert!(told.iter().all(Result::is_ok), "{told:?}");
+    let waiting = world.get("txpool_status", json!([])).await;
+    assert_eq!((&waiting["pending"], &waiting["queued"]), (&json!("0x18"), &json!("0x0")));
+    assert_eq!(world.get("eth_getTransactionCount", json!([world.key.address(), "pending"])).await, "0x18");
 }

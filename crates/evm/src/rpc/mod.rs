@@ -104,6 +104,9 @@ struct Inner {
     development: Option<Development>,
     snapshots: development::Snapshots,
     disguises: development::Disguises,
+    /// Held from choosing an account's nonce until the pool has the transaction: two at once would choose the same. Accounts share them by
+    /// their last byte.
+    nonces: Vec<tokio::sync::Mutex<()>>,
     /// What the block that would be next was last made of.
     looked: Mutex<Option<Sight>>,
 }
@@ -130,8 +133,10 @@ impl EthRpc {
         let executor = Executor::new(chain.clone(), limits.execution);
         let (filters, snapshots) = (Filters::new(limits), development::Snapshots::default());
         let disguises = development::Disguises::default();
+        let nonces = (0..=u8::MAX).map(|_| tokio::sync::Mutex::default()).collect();
         let looked = Mutex::default();
-        Self(Arc::new(Inner { chain, pool, limits, executor, filters, development, snapshots, disguises, looked }))
+        let inner = Inner { chain, pool, limits, executor, filters, development, snapshots, disguises, nonces, looked };
+        Self(Arc::new(inner))
     }
 
     /// Names that [`EthRpc::call`] answers.

@@ -155,16 +155,18 @@ pub(super) fn receipt(inner: &Inner, located: Option<Located>) -> Answer {
 }
 
 fn transactions(inner: &Inner, hash: B256, method: &str) -> Answer {
+    // The pool first: what leaves it for a block between two looks is in the chain by the second.
+    let waiting = inner.pool.transaction(hash);
     let located = inner.chain.transaction(hash)?;
     match method {
         "eth_getTransactionByHash" => match located {
             Some(located) => answer(&answer::transaction(&located.block, located.index)),
-            None => answer(&inner.pool.transaction(hash).map(|waiting| answer::waiting(&waiting))),
+            None => answer(&waiting.map(|waiting| answer::waiting(&waiting))),
         },
         "eth_getRawTransactionByHash" => {
             let raw = match located {
                 Some(located) => Some(located.transaction().transaction.encoded_2718()),
-                None => inner.pool.transaction(hash).map(|waiting| waiting.encoded_2718()),
+                None => waiting.map(|waiting| waiting.encoded_2718()),
             };
             answer(&raw.map(Bytes::from))
         }

@@ -12,11 +12,13 @@ use alloy_rpc_types_eth::{Filter, Log};
 use async_trait::async_trait;
 use serde::Serialize;
 use serde_json::value::{RawValue, to_raw_value};
+use tokio::sync::broadcast::Receiver;
 use tokio::sync::broadcast::error::RecvError;
 
 use super::params::Params;
 use super::{EthRpc, RpcError, logs};
 use crate::block::Block;
+use crate::pool::Signed;
 use crate::{At, Chain};
 
 /// Blocks that a subscriber remembers, to tell it which logs are gone when the chain branches off.
@@ -75,17 +77,18 @@ impl EthRpc {
         let params = Params::sort(&["kind", "options"], raw)?;
         let id = format!("0x{:x}", COUNT.fetch_add(1, Ordering::Relaxed));
         let subscriber = Subscriber { id: id.clone(), sink };
-        let rpc = self.clone();
+        // Listened for from here on: what happens once the client knows the id is told, however late the task begins.
+        let (news, accepted) = (News::of(&self.0.chain), self.0.pool.notices());
         match params.required::<String>(0)?.as_str() {
-            "newHeads" => drop(tokio::spawn(async move { rpc.tell_heads(subscriber).await })),
+            "newHeads" => drop(tokio::spawn(tell_heads(subscriber, news))),
             "logs" => {
                 let filter: Filter = params.optional(1)?.unwrap_or_default();
                 logs::check(&filter)?;
-                drop(tokio::spawn(async move { rpc.tell_logs(subscriber, filter).await }));
+                drop(tokio::spawn(tell_logs(subscriber, news, filter)));
             }
             "newPendingTransactions" => {
                 let full = params.optional(1)?.unwrap_or(false);
-                drop(tokio::spawn(async move { rpc.tell_transactions(subscriber, full).await }));
+                drop(tokio::spawn(tell_transactions(subscriber, accepted, full)));
             }
             other => {
                 return Err(RpcError::invalid_params(format!(
@@ -96,55 +99,56 @@ impl EthRpc {
         }
         Ok(id)
     }
+}
 
-    async fn tell_heads(&self, subscriber: Subscriber) -> Result<(), SinkClosed> {
-        let mut news = News::of(&self.0.chain);
-        loop {
-            let block = tokio::select! {
-                () = subscriber.sink.closed() => return Err(SinkClosed),
-                block = news.next() => block.ok_or(SinkClosed)?,
-            };
-            subscriber.tell(&super::answer::header(&block.header, Some(block.size))).await?;
-        }
+async fn tell_heads(subscriber: Subscriber, mut news: News) -> Result<(), SinkClosed> {
+    loop {
+        let block = tokio::select! {
+            () = subscriber.sink.closed() => return Err(SinkClosed),
+            block = news.next() => block.ok_or(SinkClosed)?,
+        };
+        subscriber.tell(&super::answer::header(&block.header, Some(block.size))).await?;
     }
+}
 
-    async fn tell_logs(&self, subscriber: Subscriber, filter: Filter) -> Result<(), SinkClosed> {
-        let mut news = News::of(&self.0.chain);
-        let mut told: VecDeque<(B256, u64, Vec<Log>)> = VecDeque::new();
-        loop {
-            let block = tokio::select! {
-                () = subscriber.sink.closed() => return Err(SinkClosed),
-                block = news.next() => block.ok_or(SinkClosed)?,
-            };
-            // What was told of blocks at this height or above is of a branch that was left.
-            while let Some((_, _, logs)) = told.pop_back_if(|(_, number, _)| *number >= block.header.number) {
-                for log in logs.into_iter().rev() {
-                    subscriber.tell(&Log { removed: true, ..log }).await?;
-                }
-            }
-            let logs = logs::matching(&block, &filter);
-            for log in &logs {
-                subscriber.tell(log).await?;
-            }
-            told.push_back((block.header.seal(), block.header.number, logs));
-            if told.len() > REMEMBERED_MAX {
-                told.pop_front();
+async fn tell_logs(subscriber: Subscriber, mut news: News, filter: Filter) -> Result<(), SinkClosed> {
+    let mut told: VecDeque<(B256, u64, Vec<Log>)> = VecDeque::new();
+    loop {
+        let block = tokio::select! {
+            () = subscriber.sink.closed() => return Err(SinkClosed),
+            block = news.next() => block.ok_or(SinkClosed)?,
+        };
+        // What was told of blocks at this height or above is of a branch that was left.
+        while let Some((_, _, logs)) = told.pop_back_if(|(_, number, _)| *number >= block.header.number) {
+            for log in logs.into_iter().rev() {
+                subscriber.tell(&Log { removed: true, ..log }).await?;
             }
         }
+        let logs = logs::matching(&block, &filter);
+        for log in &logs {
+            subscriber.tell(log).await?;
+        }
+        told.push_back((block.header.seal(), block.header.number, logs));
+        if told.len() > REMEMBERED_MAX {
+            told.pop_front();
+        }
     }
+}
 
-    async fn tell_transactions(&self, subscriber: Subscriber, full: bool) -> Result<(), SinkClosed> {
-        let mut accepted = self.0.pool.notices();
-        loop {
-            let signed = tokio::select! {
-                () = subscriber.sink.closed() => return Err(SinkClosed),
-                signed = accepted.recv() => signed.map_err(|_| SinkClosed)?,
-            };
-            if full {
-                subscriber.tell(&super::answer::waiting(&signed)).await?;
-            } else {
-                subscriber.tell(&signed.tx_hash()).await?;
-            }
+async fn tell_transactions(
+    subscriber: Subscriber,
+    mut accepted: Receiver<Arc<Signed>>,
+    full: bool,
+) -> Result<(), SinkClosed> {
+    loop {
+        let signed = tokio::select! {
+            () = subscriber.sink.closed() => return Err(SinkClosed),
+            signed = accepted.recv() => signed.map_err(|_| SinkClosed)?,
+        };
+        if full {
+            subscriber.tell(&super::answer::waiting(&signed)).await?;
+        } else {
+            subscriber.tell(&signed.tx_hash()).await?;
         }
     }
 }
@@ -152,7 +156,7 @@ impl EthRpc {
 /// New blocks in their order, none left out.
 struct News {
     chain: Chain,
-    notices: tokio::sync::broadcast::Receiver<Block>,
+    notices: Receiver<Block>,
     /// Hashes of the last ones.
     told: VecDeque<B256>,
     next: u64,

@@ -60,24 +60,19 @@ async fn send_and_wait(inner: &Inner, raw: Bytes, wait: Duration) -> Answer {
 /// Why there is no receipt in time.
 fn late(inner: &Inner, hash: B256, waited: Duration) -> RpcError {
     let parked = inner.pool.transactions().into_iter().find(|(signed, ready)| !ready && signed.tx_hash() == hash);
-    match parked
-        .and_then(|(signed, _)| inner.chain.state(crate::At::Latest).ok().flatten()?.account(signed.signer()).ok())
-    {
-        Some(account) => RpcError::sync_not_ready(hash, account.nonce),
+    match parked.and_then(|(signed, _)| inner.pool.next_nonce(signed.signer()).ok()) {
+        Some(missing) => RpcError::sync_not_ready(hash, missing),
         None => RpcError::sync_timeout(hash, waited),
     }
 }
 
-/// Signs for one of the chain's own accounts what it leaves open is filled in as a wallet would.
+/// Signs for one of the chain's own accounts; what the request leaves open is filled in as a wallet would.
 async fn send(inner: &Inner, mut request: TransactionRequest) -> Result<B256, RpcError> {
     let from = request.from.ok_or_else(|| RpcError::invalid_params("transaction: from is missing"))?;
     let signer = signers(inner).iter().find(|signer| signer.address() == from);
     let in_disguise = inner.development.is_some() && inner.disguises.allow(from);
     if signer.is_none() && !in_disguise {
         return Err(unknown_account(from));
-    }
-    if request.nonce.is_none() {
-        request.nonce = Some(inner.pool.next_nonce(from)?);
     }
     request.chain_id.get_or_insert(inner.chain.spec().chain_id());
     if request.gas.is_none() {
@@ -93,6 +88,14 @@ async fn send(inner: &Inner, mut request: TransactionRequest) -> Result<B256, Rp
     if request.to.is_none() {
         request.set_create();
     }
+    let _turn = match request.nonce {
+        Some(_) => None,
+        None => {
+            let turn = inner.nonces[usize::from(from[19])].lock().await;
+            request.nonce = Some(inner.pool.next_nonce(from)?);
+            Some(turn)
+        }
+    };
     let typed = request.build_typed_tx().map_err(|_| RpcError::invalid_params("transaction: it is not complete"))?;
     let Some(signer) = signer else {
         let disguised = TxEnvelope::from(typed.into_signed(disguise::signature(from)));
