@@ -173,8 +173,8 @@ fn bounded(asked: u64, most: u64) -> Result<(), EngineError> {
     if asked > most { Err(EngineError::too_large(asked, most)) } else { Ok(()) }
 }
 
-/// Attributes as rollup nodes write them: `minBaseFee` is a quantity in hexadecimal like all others, which the type reads as a number
-/// alone.
+/// Attributes as rollup nodes write them. `minBaseFee` is a plain number there; a quantity in hexadecimal, like all the others, is
+/// understood as well.
 fn attributes(value: &Value) -> Result<Option<OpPayloadAttributes>, EngineError> {
     let mut value = value.clone();
     if let Some(fee) = value.get_mut("minBaseFee").filter(|fee| fee.is_string()) {

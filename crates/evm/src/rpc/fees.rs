@@ -78,16 +78,20 @@ fn history(inner: &Inner, params: Params<'_>) -> Answer {
         if count == 0 {
             break;
         }
-        let Some(block) = inner.chain.block(At::Number(number))? else { continue };
-        let header = &block.header;
+        let Some(header) = inner.chain.header(At::Number(number))? else { continue };
         history.base_fee_per_gas.push(header.base_fee_per_gas.unwrap_or_default().into());
         history.gas_used_ratio.push(ratio(header.gas_used, header.gas_limit));
-        let blobs = inner.chain.environment(header).block_env.blob_excess_gas_and_price;
+        let blobs = inner.chain.environment(&header).block_env.blob_excess_gas_and_price;
         history.base_fee_per_blob_gas.push(blobs.map_or(0, |price| price.blob_gasprice));
         history.blob_gas_used_ratio.push(0.0);
-        rewards.push(rewards_at(&block, &percentiles));
+        // Tips cost a block with all its transactions; without percentiles the headers say everything.
+        if !percentiles.is_empty()
+            && let Some(block) = inner.chain.block(At::Number(number))?
+        {
+            rewards.push(rewards_at(&block, &percentiles));
+        }
         if number == newest {
-            history.base_fee_per_gas.push(inner.chain.next_base_fee(header).into());
+            history.base_fee_per_gas.push(inner.chain.next_base_fee(&header).into());
             history.base_fee_per_blob_gas.push(blobs.map_or(0, |price| price.blob_gasprice));
         }
     }

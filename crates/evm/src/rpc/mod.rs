@@ -33,6 +33,7 @@ use alloy_signer_local::PrivateKeySigner;
 use parking_lot::Mutex;
 use serde::Serialize;
 use serde_json::value::{RawValue, to_raw_value};
+use tokio::sync::Semaphore;
 
 pub use self::development::{ChainClock, DevControl};
 pub use self::error::RpcError;
@@ -90,6 +91,8 @@ pub struct Development {
 
 /// How a request names the block that would be next.
 const PENDING: &str = "\"pending\"";
+/// Calls that read whole blocks at once; more wait their turn.
+const READERS_MAX: usize = 16;
 
 /// The interface of one chain. Cheap to clone.
 #[derive(Clone)]
@@ -107,6 +110,8 @@ struct Inner {
     /// Held from choosing an account's nonce until the pool has the transaction: two at once would choose the same. Accounts share them by
     /// their last byte.
     nonces: Vec<tokio::sync::Mutex<()>>,
+    /// One for each that reads whole blocks.
+    readers: Semaphore,
     /// What the block that would be next was last made of.
     looked: Mutex<Option<Sight>>,
 }
@@ -135,8 +140,19 @@ impl EthRpc {
         let disguises = development::Disguises::default();
         let nonces = (0..=u8::MAX).map(|_| tokio::sync::Mutex::default()).collect();
         let looked = Mutex::default();
-        let inner = Inner { chain, pool, limits, executor, filters, development, snapshots, disguises, nonces, looked };
-        Self(Arc::new(inner))
+        Self(Arc::new(Inner {
+            chain,
+            pool,
+            limits,
+            executor,
+            filters,
+            development,
+            snapshots,
+            disguises,
+            nonces,
+            readers: Semaphore::new(READERS_MAX),
+            looked,
+        }))
     }
 
     /// Names that [`EthRpc::call`] answers.
@@ -172,21 +188,30 @@ impl EthRpc {
             Some(("evm" | "anvil" | "hardhat", what)) => development::call(self, name, what, params).await,
             Some(("debug", _)) => execute::debug(inner, name, params).await,
             Some((_, "call" | "estimateGas" | "createAccessList")) => execute::eth(inner, name, params).await,
-            Some((
-                _,
-                "sendTransaction"
-                | "sendRawTransaction"
-                | "sendRawTransactionSync"
-                | "signTransaction"
-                | "sign"
-                | "accounts",
-            )) => write::call(inner, name, params).await,
+            Some((_, "sendTransaction" | "sendRawTransaction" | "sendRawTransactionSync" | "accounts")) => {
+                write::call(inner, name, params).await
+            }
             Some((_, "gasPrice" | "maxPriorityFeePerGas" | "blobBaseFee" | "feeHistory")) => {
-                fees::call(inner, name, params)
+                self.beside(names, raw, move |inner, params| fees::call(inner, name, params)).await
             }
             Some((_, what)) if what.contains("ilter") || what == "getLogs" => logs::call(self, name, params).await,
-            _ => read::call(inner, name, params),
+            _ if read::is_quick(name) => read::call(inner, name, params),
+            _ => self.beside(names, raw, move |inner, params| read::call(inner, name, params)).await,
         }
+    }
+
+    /// Does what reads whole blocks off the async threads: one that is not in memory comes from the disk, and each of its transactions has its
+    /// sender recovered. Few at a time, so that many readers do not take the threads that blocks are built on.
+    async fn beside(
+        &self,
+        names: &'static [&'static str],
+        raw: Option<&RawValue>,
+        work: impl FnOnce(&Inner, Params<'_>) -> Answer + Send + 'static,
+    ) -> Answer {
+        let _turn = self.0.readers.acquire().await.map_err(RpcError::internal)?;
+        let (rpc, raw) = (self.clone(), raw.map(ToOwned::to_owned));
+        let work = move || work(&rpc.0, Params::sort(names, raw.as_deref())?);
+        tokio::task::spawn_blocking(work).await.unwrap_or_else(|error| Err(RpcError::internal(error)))
     }
 
     /// Makes the block that would be next, unless nothing has changed since it was made last. One at a time.

@@ -18,6 +18,19 @@ use crate::{At, Located};
 /// Slots proved in one call.
 const PROOF_SLOTS_MAX: usize = 1_024;
 
+/// Whether a method is answered by a look or two, without reading blocks or proofs.
+pub(super) fn is_quick(method: &str) -> bool {
+    match method.split_once('_') {
+        Some(("eth", what)) => {
+            let constant = ["chainId", "blockNumber", "protocolVersion", "syncing", "mining", "hashrate", "coinbase"];
+            let state = ["getBalance", "getCode", "getStorageAt", "getTransactionCount"];
+            constant.contains(&what) || state.contains(&what)
+        }
+        Some(("net" | "web3" | "rpc", _)) => true,
+        _ => false,
+    }
+}
+
 pub(super) fn call(inner: &Inner, method: &str, params: Params<'_>) -> Answer {
     let chain = &inner.chain;
     match method {
