@@ -127,7 +127,7 @@ pub fn choose(drift: &Drift, question: &Question) -> Choice {
     let too_far = drift.exceeded(timestamp, &current.origin);
     let next = match next {
         NextOrigin::Known(next) => next,
-        // The parent's L1 block is the newest there is: nothing better can be known for now.
+        // L1 has no next one, or not deep enough: to stay is right as long as the drift allows it, also while recovering.
         NextOrigin::Absent if !too_far => return Choice::Stay { origin: current.origin, empty: recovering },
         NextOrigin::Unasked if !too_far && !recovering => {
             return Choice::Stay { origin: current.origin, empty: false };

@@ -19,12 +19,11 @@ use crate::{At, ChainError};
 const ALTERNATIVES_MAX: usize = 1_000;
 
 pub(super) async fn call(rpc: &EthRpc, method: &str, params: Params<'_>) -> Answer {
-    let rpc = rpc.clone();
     let inner = &*rpc.0;
     match method {
         "eth_getLogs" => {
             let filter = read_filter(&params)?;
-            answer(&beside(rpc.clone(), move |inner| search(inner, &filter)).await?)
+            answer(&rpc.beside(move |inner| search(inner, &filter)).await?)
         }
         "eth_newFilter" => inner.filters.add(Kind::Logs(Box::new(read_filter(&params)?), inner.chain.head().number)),
         "eth_newBlockFilter" => inner.filters.add(Kind::Blocks(inner.chain.head().number)),
@@ -32,23 +31,13 @@ pub(super) async fn call(rpc: &EthRpc, method: &str, params: Params<'_>) -> Answ
         "eth_uninstallFilter" => answer(&inner.filters.remove(params.small(0)?)),
         "eth_getFilterLogs" => {
             let filter = inner.filters.logs_of(params.small(0)?)?;
-            answer(&beside(rpc.clone(), move |inner| search(inner, &filter)).await?)
+            answer(&rpc.beside(move |inner| search(inner, &filter)).await?)
         }
         _ => {
             let id = params.small(0)?;
-            let raw = beside(rpc.clone(), move |inner| inner.filters.poll(inner, id)).await?;
-            Ok(raw)
+            rpc.beside(move |inner| inner.filters.poll(inner, id)).await
         }
     }
-}
-
-/// Looks through blocks beside the async threads.
-async fn beside<T: Send + 'static>(
-    rpc: EthRpc,
-    work: impl FnOnce(&Inner) -> Result<T, RpcError> + Send + 'static,
-) -> Result<T, RpcError> {
-    let done = tokio::task::spawn_blocking(move || work(&rpc.0)).await;
-    done.unwrap_or_else(|error| Err(RpcError::internal(error)))
 }
 
 /// A filter that names no more than it may.

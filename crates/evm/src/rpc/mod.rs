@@ -192,32 +192,39 @@ impl EthRpc {
                 write::call(inner, name, params).await
             }
             Some((_, "gasPrice" | "maxPriorityFeePerGas" | "blobBaseFee" | "feeHistory")) => {
-                self.beside(names, raw, move |inner, params| fees::call(inner, name, params)).await
+                let params = params.into_owned();
+                self.beside(move |inner| fees::call(inner, name, params)).await
             }
             Some((_, what)) if what.contains("ilter") || what == "getLogs" => logs::call(self, name, params).await,
             _ if read::is_quick(name) => read::call(inner, name, params),
-            _ => self.beside(names, raw, move |inner, params| read::call(inner, name, params)).await,
+            _ => {
+                let params = params.into_owned();
+                self.beside(move |inner| read::call(inner, name, params)).await
+            }
         }
     }
 
     /// Does what reads whole blocks off the async threads: one that is not in memory comes from the disk, and each of its transactions has its
     /// sender recovered. Few at a time, so that many readers do not take the threads that blocks are built on.
-    async fn beside(
+    async fn beside<T: Send + 'static>(
         &self,
-        names: &'static [&'static str],
-        raw: Option<&RawValue>,
-        work: impl FnOnce(&Inner, Params<'_>) -> Answer + Send + 'static,
-    ) -> Answer {
+        work: impl FnOnce(&Inner) -> Result<T, RpcError> + Send + 'static,
+    ) -> Result<T, RpcError> {
         let _turn = self.0.readers.acquire().await.map_err(RpcError::internal)?;
-        let (rpc, raw) = (self.clone(), raw.map(ToOwned::to_owned));
-        let work = move || work(&rpc.0, Params::sort(names, raw.as_deref())?);
-        tokio::task::spawn_blocking(work).await.unwrap_or_else(|error| Err(RpcError::internal(error)))
+        self.off_thread(work).await
     }
 
     /// Makes the block that would be next, unless nothing has changed since it was made last. One at a time.
     async fn look_ahead(&self) -> Result<(), RpcError> {
+        self.off_thread(Inner::look_ahead).await
+    }
+
+    async fn off_thread<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Inner) -> Result<T, RpcError> + Send + 'static,
+    ) -> Result<T, RpcError> {
         let rpc = self.clone();
-        let done = tokio::task::spawn_blocking(move || rpc.0.look_ahead()).await;
+        let done = tokio::task::spawn_blocking(move || work(&rpc.0)).await;
         done.unwrap_or_else(|error| Err(RpcError::internal(error)))
     }
 }

@@ -1,5 +1,6 @@
 //! Parameters: by position or by name, each read once into its type, every fault named.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use alloy_eips::BlockId;
@@ -14,7 +15,7 @@ use super::error::{RpcError, shorten};
 pub(crate) struct Params<'a> {
     names: &'static [&'static str],
     /// In the order of `names`; absent and `null` are the same.
-    values: Vec<Option<&'a RawValue>>,
+    values: Vec<Option<Cow<'a, RawValue>>>,
 }
 
 impl<'a> Params<'a> {
@@ -38,7 +39,7 @@ impl<'a> Params<'a> {
                     )));
                 }
                 for (slot, value) in values.iter_mut().zip(given) {
-                    *slot = value;
+                    *slot = value.map(Cow::Borrowed);
                 }
             }
             Some(b'{') => {
@@ -51,7 +52,7 @@ impl<'a> Params<'a> {
                             takes(names)
                         )));
                     };
-                    values[index] = present(value);
+                    values[index] = present(value).map(Cow::Borrowed);
                 }
             }
             _ if raw.is_none() || text == "null" => {}
@@ -63,6 +64,12 @@ impl<'a> Params<'a> {
             }
         }
         Ok(Self { names, values })
+    }
+
+    /// The same without the request that they came in, to be read on another thread.
+    pub(crate) fn into_owned(self) -> Params<'static> {
+        let owned = |value: Cow<'_, RawValue>| Cow::Owned(value.into_owned());
+        Params { names: self.names, values: self.values.into_iter().map(|value| value.map(owned)).collect() }
     }
 
     /// The parameter at `index`, which the method cannot do without.
@@ -82,8 +89,8 @@ impl<'a> Params<'a> {
     }
 
     /// The parameter at `index` as it came.
-    pub(crate) fn raw(&self, index: usize) -> Option<&'a RawValue> {
-        self.values[index]
+    pub(crate) fn raw(&self, index: usize) -> Option<&RawValue> {
+        self.values[index].as_deref()
     }
 
     /// The whole number at `index`: `"0x1f"`, `"31"` or `31`.

@@ -168,23 +168,23 @@ pub(super) fn receipt(inner: &Inner, located: Option<Located>) -> Answer {
 }
 
 fn transactions(inner: &Inner, hash: B256, method: &str) -> Answer {
+    if method == "eth_getTransactionReceipt" {
+        return receipt(inner, inner.chain.transaction(hash)?);
+    }
     // The pool first: what leaves it for a block between two looks is in the chain by the second.
     let waiting = inner.pool.transaction(hash);
     let located = inner.chain.transaction(hash)?;
-    match method {
-        "eth_getTransactionByHash" => match located {
+    if method == "eth_getTransactionByHash" {
+        return match located {
             Some(located) => answer(&answer::transaction(&located.block, located.index)),
             None => answer(&waiting.map(|waiting| answer::waiting(&waiting))),
-        },
-        "eth_getRawTransactionByHash" => {
-            let raw = match located {
-                Some(located) => Some(located.transaction().transaction.encoded_2718()),
-                None => waiting.map(|waiting| waiting.encoded_2718()),
-            };
-            answer(&raw.map(Bytes::from))
-        }
-        _ => receipt(inner, located),
+        };
     }
+    let raw = match located {
+        Some(located) => Some(located.transaction().transaction.encoded_2718()),
+        None => waiting.map(|waiting| waiting.encoded_2718()),
+    };
+    answer(&raw.map(Bytes::from))
 }
 
 /// There are no uncles since the merge, and there were none before it on a chain that began after.

@@ -77,18 +77,17 @@ impl EthRpc {
         let params = Params::sort(&["kind", "options"], raw)?;
         let id = format!("0x{:x}", COUNT.fetch_add(1, Ordering::Relaxed));
         let subscriber = Subscriber { id: id.clone(), sink };
-        // Listened for from here on: what happens once the client knows the id is told, however late the task begins.
-        let (news, accepted) = (News::of(&self.0.chain), self.0.pool.notices());
+        // Each task is handed what it listens to: what happens once the client knows the id is told, however late the task begins.
         match params.required::<String>(0)?.as_str() {
-            "newHeads" => drop(tokio::spawn(tell_heads(subscriber, news))),
+            "newHeads" => drop(tokio::spawn(tell_heads(subscriber, News::of(&self.0.chain)))),
             "logs" => {
                 let filter: Filter = params.optional(1)?.unwrap_or_default();
                 logs::check(&filter)?;
-                drop(tokio::spawn(tell_logs(subscriber, news, filter)));
+                drop(tokio::spawn(tell_logs(subscriber, News::of(&self.0.chain), filter)));
             }
             "newPendingTransactions" => {
                 let full = params.optional(1)?.unwrap_or(false);
-                drop(tokio::spawn(tell_transactions(subscriber, accepted, full)));
+                drop(tokio::spawn(tell_transactions(subscriber, self.0.pool.notices(), full)));
             }
             other => {
                 return Err(RpcError::invalid_params(format!(
