@@ -10,6 +10,7 @@ use sequencer::Record;
 use types::{Announcement, Attributes, BlockNumber, BuildId, Heads, Payload, Verdict};
 
 use crate::block::block_ref;
+use crate::build::Making;
 use crate::chain::{Chain, ChainError, Staged};
 use crate::execute::BlockAttributes;
 use crate::pool::Pool;
@@ -54,6 +55,8 @@ struct Inner {
 struct Build {
     id: BuildId,
     attributes: Attributes,
+    /// What works at it until it is sealed.
+    making: Option<Making>,
     outcome: Option<Outcome>,
     /// Its block was imported, and stays known when the build is given up.
     imported: bool,
@@ -201,7 +204,8 @@ impl Inner {
             return Err(BackendError::Reset("the time asked for is not above the parent's".into()));
         }
         self.give_up(&mut build, None);
-        *build = Some(Build { id, attributes, outcome: None, imported: false });
+        let making = Some(self.begin(attributes, parent)?);
+        *build = Some(Build { id, attributes, making, outcome: None, imported: false });
         Ok(())
     }
 
@@ -211,7 +215,14 @@ impl Inner {
             return Err(BackendError::Reset(format!("there is no open build {id}")));
         };
         if build.outcome.is_none() {
-            build.outcome = Some(self.fill(build.attributes)?);
+            // The chain may have gone back since it was begun.
+            let parent = self.parent(&build.attributes)?;
+            let making = match build.making.take() {
+                Some(making) => making,
+                // An earlier attempt to seal it failed.
+                None => self.begin(build.attributes, parent)?,
+            };
+            build.outcome = Some(self.finish(making)?);
         }
         Ok(match &build.outcome {
             Some(Outcome::Block(staged)) => Sealed::Payload(staged.payload.clone()),
@@ -219,9 +230,8 @@ impl Inner {
         })
     }
 
-    /// Builds the block.
-    fn fill(&self, attributes: Attributes) -> Result<Outcome, BackendError> {
-        let parent = self.parent(&attributes)?;
+    /// Begins a block: what piles up in the pool until it is sealed is executed ahead.
+    fn begin(&self, attributes: Attributes, parent: StateView) -> Result<Making, BackendError> {
         let hash = parent.header().seal();
         let timestamp = attributes.timestamp.as_secs();
         let block = BlockAttributes {
@@ -237,12 +247,12 @@ impl Inner {
             },
             parent_beacon_block_root: B256::ZERO,
         };
-        let staged = if attributes.use_pool {
-            self.chain.build_on(parent, attributes.slot, &block, &mut self.pool.feed())
-        } else {
-            self.chain.build_on(parent, attributes.slot, &block, &mut Nobody)
-        };
-        let staged = staged.map_err(fatal)?;
+        Making::begin(&self.chain, &self.pool, parent, attributes.slot, block, attributes.use_pool).map_err(fatal)
+    }
+
+    /// Completes the block.
+    fn finish(&self, making: Making) -> Result<Outcome, BackendError> {
+        let staged = making.finish().map_err(fatal)?;
         if staged.transactions().is_empty() && !self.policy.empty_blocks {
             return Ok(Outcome::Nothing);
         }
@@ -270,7 +280,7 @@ impl Inner {
         if !given_up.imported {
             self.chain.unstage(staged.header().seal());
         }
-        self.pool.returned(&hashes(&staged));
+        self.pool.returned(&staged.hashes());
     }
 
     fn import(&self, payload: &Payload) -> Result<Verdict, BackendError> {
@@ -332,7 +342,7 @@ impl Inner {
             if !gone.is_empty() {
                 self.pool.restore(gone).map_err(fatal)?;
             }
-            self.pool.included(&hashes(&staged), self.chain.next_base_fee(&block.header));
+            self.pool.included(&staged.hashes(), self.chain.next_base_fee(&block.header));
         }
         Ok(())
     }
@@ -363,21 +373,6 @@ fn heads_of(chain: &Chain) -> Heads {
     Heads::new(head, safe, finalized).unwrap_or(Heads::at(head))
 }
 
-fn hashes(staged: &Staged) -> Vec<B256> {
-    staged.transactions().iter().map(|executed| executed.transaction.tx_hash()).collect()
-}
-
 fn fatal(error: ChainError) -> BackendError {
     BackendError::Fatal(error.to_string())
-}
-
-/// No transactions at all.
-struct Nobody;
-
-impl crate::execute::Feed for Nobody {
-    fn next(&mut self, _gas_left: u64) -> Option<Arc<crate::pool::Signed>> {
-        None
-    }
-
-    fn refused(&mut self, _transaction: &crate::pool::Signed, _reason: crate::execute::Refused) {}
 }

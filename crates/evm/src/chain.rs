@@ -122,6 +122,11 @@ impl Staged {
         }
     }
 
+    /// Hashes of its transactions.
+    pub(crate) fn hashes(&self) -> Vec<B256> {
+        self.executed.transactions.iter().map(|executed| executed.transaction.tx_hash()).collect()
+    }
+
     pub(crate) fn header(&self) -> &SealedHeader {
         &self.header
     }
@@ -434,10 +439,23 @@ impl Chain {
         attributes: &BlockAttributes,
         feed: &mut impl Feed,
     ) -> Result<Arc<Staged>, ChainError> {
-        let (parent, ground, spec) = (state.header().clone(), state.ground().clone(), &self.inner.ledger.spec);
-        let executed = execute::execute(spec, state, attributes, feed)?;
+        let (parent, ground) = (state.header().clone(), state.ground().clone());
+        let executed = execute::execute(&self.inner.ledger.spec, state, attributes, feed)?;
+        self.close(&parent, &ground, slot, attributes, executed)
+    }
+
+    /// Makes a block of what was executed on `parent`, at the end of which the state is `ground`: tries, header, body.
+    pub(crate) fn close(
+        &self,
+        parent: &SealedHeader,
+        ground: &Ground,
+        slot: Slot,
+        attributes: &BlockAttributes,
+        executed: Executed,
+    ) -> Result<Arc<Staged>, ChainError> {
         let tries = ground.commit(&executed.changes)?;
-        let header = execute::header(spec, &parent, attributes, &executed, ground.roots(&tries)?).seal_slow();
+        let roots = ground.roots(&tries)?;
+        let header = execute::header(&self.inner.ledger.spec, parent, attributes, &executed, roots).seal_slow();
         Ok(complete(slot, header, executed, tries))
     }
 

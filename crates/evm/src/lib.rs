@@ -36,6 +36,7 @@
 
 pub mod backend;
 pub mod block;
+mod build;
 pub mod chain;
 mod disguise;
 pub mod edit;

@@ -4,6 +4,7 @@
 //! once, the space when the log is compacted. Opening the pool reads the log and drops what the chain contains already.
 
 mod admission;
+mod feed;
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -17,15 +18,15 @@ use alloy_eips::Encodable2718;
 use alloy_eips::eip2718::Decodable2718;
 use alloy_primitives::{Address, B256, Bytes};
 use mempool::{Mempool, Outcome, Place, Pooled};
-use parking_lot::Mutex;
+use parking_lot::{Condvar, Mutex};
 use store::{Log, LogError, LogOptions, ReadError};
 use thiserror::Error;
 use tokio::sync::{Notify, broadcast};
 
 pub use admission::Refusal;
+pub(crate) use feed::{PoolFeed, Turn};
 
 use crate::block::Transaction;
-use crate::execute::{Feed, Refused};
 use crate::{At, Chain, ChainError, ChainSpec, disguise};
 
 /// Kind of a record that holds an accepted transaction: its EIP-2718 bytes.
@@ -40,11 +41,9 @@ const COMPACT_BYTES_MIN: u64 = 8 << 20;
 const COMPACT_FACTOR: u64 = 4;
 /// What a transaction occupies in memory beyond its bytes.
 const OVERHEAD_BYTES: usize = 512;
-/// Transactions handed to the builder at once.
-const HANDFUL: usize = 64;
-
-/// Gas of the cheapest transaction: with less left a block is full.
-const CHEAPEST_GAS: u64 = 21_000;
+/// As soon as so many transactions could be executed, a block that is not due yet is begun with the best of them. Below that nothing is begun:
+/// all of them are executed in a few milliseconds when the block is due, and then in the order of their tips.
+const BACKLOG: usize = 512;
 
 /// A transaction with its sender.
 pub type Signed = Recovered<Transaction>;
@@ -80,6 +79,8 @@ struct Shared {
     compacting: Arc<AtomicBool>,
     notices: broadcast::Sender<Arc<Signed>>,
     arrived: Notify,
+    /// Wakes who fills a block, under the lock of `inner`: there is a backlog, or its turn has changed.
+    backlog: Condvar,
     opened: Instant,
     changes: AtomicU64,
 }
@@ -123,6 +124,13 @@ impl Pooled for Waiting {
     }
 }
 
+impl Inner {
+    /// Whether so much waits that it is better begun before the block is due.
+    fn has_backlog(&self) -> bool {
+        self.mempool.has_ready() && self.mempool.executable() >= BACKLOG
+    }
+}
+
 impl Waiting {
     fn new(signed: Arc<Signed>) -> Self {
         let (hash, bytes) = (signed.tx_hash(), signed.encode_2718_len());
@@ -162,6 +170,7 @@ impl Pool {
             compacting: Arc::default(),
             notices: broadcast::Sender::new(NOTICES_MAX),
             arrived: Notify::new(),
+            backlog: Condvar::new(),
             opened: Instant::now(),
             changes: AtomicU64::new(0),
         }));
@@ -209,6 +218,9 @@ impl Pool {
             let admission = inner.mempool.admit(waiting, account_nonce, self.0.opened.elapsed())?;
             inner.live_bytes += bytes;
             self.changed();
+            if inner.has_backlog() {
+                self.0.backlog.notify_all();
+            }
             // Under the lock, so that the log has the order of the pool; before the tombstones of those that had to go, so that a crash in
             // between leaves the old ones rather than none.
             let ticket = self.0.log.append(ACCEPTED, &signed.encoded_2718());
@@ -279,6 +291,11 @@ impl Pool {
         (inner.mempool.len(), inner.mempool.bytes())
     }
 
+    /// Transactions that are in a block which is not part of the chain yet: in the making, or sealed and not decided.
+    pub fn in_flight(&self) -> usize {
+        self.0.inner.lock().mempool.in_flight()
+    }
+
     /// Takes a transaction out. `None` when it is not there.
     pub fn drop_transaction(&self, hash: B256) -> Option<Arc<Signed>> {
         let mut inner = self.0.inner.lock();
@@ -286,18 +303,6 @@ impl Pool {
         let signed = Arc::clone(&gone.signed);
         self.bury(&mut inner, &[gone]);
         Some(signed)
-    }
-
-    /// What fills a block; afterwards everything that it took is still the pool's, in flight.
-    pub(crate) fn feed(&self) -> PoolFeed<'_> {
-        PoolFeed { pool: self, handful: Vec::new(), left: Vec::new(), blocked: Vec::new() }
-    }
-
-    /// What would fill a block now. It takes nothing from the pool.
-    pub(crate) fn glance(&self) -> Glance {
-        let mut mempool = self.0.inner.lock().mempool.clone();
-        mempool.rewind();
-        Glance { mempool, blocked: Vec::new() }
     }
 
     /// Grows with every change of what the pool holds.
@@ -412,80 +417,4 @@ fn stored(log: &Log, spec: &ChainSpec) -> Result<Vec<Signed>, PoolError> {
     }
     let recovered = |transaction| disguise::recover(spec, transaction).map_err(|_| PoolError::Record);
     stored.into_values().map(recovered).collect()
-}
-
-/// Hands out the best transactions while a block has room.
-pub(crate) struct PoolFeed<'a> {
-    pool: &'a Pool,
-    handful: Vec<Waiting>,
-    /// Handed out and not part of the block: for the next one.
-    left: Vec<B256>,
-    /// Accounts of which a transaction was left: their later ones must wait.
-    blocked: Vec<Address>,
-}
-
-impl Feed for PoolFeed<'_> {
-    fn next(&mut self, gas_left: u64) -> Option<Arc<Signed>> {
-        if gas_left < CHEAPEST_GAS {
-            return None;
-        }
-        loop {
-            if self.handful.is_empty() {
-                self.handful = self.pool.0.inner.lock().mempool.take(HANDFUL);
-                self.handful.reverse();
-            }
-            let waiting = self.handful.pop()?;
-            if self.blocked.contains(&waiting.signed.signer()) {
-                self.left.push(waiting.hash);
-                continue;
-            }
-            return Some(waiting.signed);
-        }
-    }
-
-    fn refused(&mut self, transaction: &Signed, reason: Refused) {
-        match reason {
-            Refused::NoRoom => {
-                self.left.push(transaction.tx_hash());
-                self.blocked.push(transaction.signer());
-            }
-            Refused::Invalid(reason) => {
-                tracing::debug!(hash = %transaction.tx_hash(), reason, "a transaction of the pool cannot be executed");
-                self.blocked.push(transaction.signer());
-                self.pool.drop_transaction(transaction.tx_hash());
-            }
-        }
-    }
-}
-
-/// The pool as it was at one moment: fills a block that is only looked at.
-pub(crate) struct Glance {
-    mempool: Mempool<Waiting>,
-    blocked: Vec<Address>,
-}
-
-impl Feed for Glance {
-    fn next(&mut self, gas_left: u64) -> Option<Arc<Signed>> {
-        if gas_left < CHEAPEST_GAS {
-            return None;
-        }
-        loop {
-            let waiting = self.mempool.take(1).pop()?;
-            if !self.blocked.contains(&waiting.signed.signer()) {
-                return Some(waiting.signed);
-            }
-        }
-    }
-
-    fn refused(&mut self, transaction: &Signed, _reason: Refused) {
-        self.blocked.push(transaction.signer());
-    }
-}
-
-impl Drop for PoolFeed<'_> {
-    fn drop(&mut self) {
-        let unused = self.handful.iter().map(|waiting| waiting.hash);
-        let back: Vec<B256> = self.left.iter().copied().chain(unused).collect();
-        self.pool.returned(&back);
-    }
 }

@@ -66,12 +66,21 @@ impl World {
 
     /// Seals a block without making it part of the chain.
     async fn seal(&mut self) -> Payload {
+        let build = self.open_build().await;
+        self.seal_build(build).await
+    }
+
+    async fn open_build(&mut self) -> BuildId {
         self.builds += 1;
         let (build, parent) = (BuildId::new(self.builds), evm::block::block_ref(&self.chain.head()));
         let timestamp = Timestamp::from_secs(parent.timestamp.as_secs() + 1);
         let slot = Slot::new(parent.number.as_u64() + 1);
         let attributes = Attributes { slot, parent, timestamp, origin: None, use_pool: true };
         self.backend.open(build, attributes).await.expect("opens");
+        build
+    }
+
+    async fn seal_build(&self, build: BuildId) -> Payload {
         match self.backend.seal(build).await.expect("seals") {
             Sealed::Payload(payload) => payload,
             Sealed::Nothing => panic!("empty blocks are wanted"),
@@ -213,6 +222,101 @@ async fn nonce_gaps_wait_and_close() {
     world.pool.submit(signed(key, transfer(51, Address::repeat_byte(1), 1))).await.expect("parked");
     world.block().await;
     assert_eq!((world.chain.head().gas_used, world.pool.transactions().len()), (0, 1));
+}
+
+/// Sends so many transfers of an account, from the account's next nonce on, and gives the last hash.
+async fn send(world: &World, key: &PrivateKeySigner, count: u64, tip: u128) -> B256 {
+    let (first, mut last) = (world.nonce(key), B256::ZERO);
+    for nonce in first..first + count {
+        let fees = TxEip1559 { max_priority_fee_per_gas: tip, ..transfer(nonce, Address::repeat_byte(1), 1) };
+        last = world.pool.submit(signed(key, fees)).await.expect("accepted");
+    }
+    last
+}
+
+/// Waits until at least so many transactions are in the block in the making.
+async fn taken(world: &World, count: usize) {
+    for _ in 0..3_000 {
+        if world.pool.in_flight() >= count {
+            return;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+    }
+    panic!("{} transactions were taken, not {count}", world.pool.in_flight());
+}
+
+fn senders(world: &World) -> Vec<Address> {
+    let block = world.chain.block(At::Latest).expect("readable").expect("there");
+    block.transactions.iter().map(|executed| executed.sender).collect()
+}
+
+/// How many transactions of the newest block come one after the other from this account, beginning with the block's first.
+fn leading(world: &World, key: &PrivateKeySigner) -> usize {
+    senders(world).into_iter().take_while(|sender| *sender == key.address()).count()
+}
+
+#[tokio::test]
+async fn a_backlog_is_executed_before_the_block_is_due() {
+    let mut world = World::new();
+    let (slow, quick) = (&keys()[0], &keys()[1]);
+    let build = world.open_build().await;
+    send(&world, slow, 900, 1).await;
+    // Of what waits a part stays for the moment at which the block is due, and half of the block's gas.
+    taken(&world, 300).await;
+    assert!(world.pool.in_flight() <= 714 + 64, "half of the block was to be kept");
+    send(&world, quick, 600, 2_000_000_000).await;
+    let payload = world.seal_build(build).await;
+    world.adopt(&payload).await;
+    let of_quick = senders(&world).iter().filter(|sender| **sender == quick.address()).count();
+    assert_eq!(of_quick, 600, "those that pay more have their place, though they came last");
+    assert!(leading(&world, slow) >= 300, "what was taken first comes first");
+    assert_eq!(world.chain.head().gas_used, 1_428 * 21_000);
+    assert_eq!((world.pool.load().0, world.pool.in_flight()), (72, 0));
+
+    // Another chain executes it as it is.
+    let other = World::new();
+    assert_eq!(other.backend.import(&payload).await, Ok(Verdict::Valid));
+}
+
+#[tokio::test]
+async fn few_transactions_wait_until_the_block_is_due() {
+    let mut world = World::new();
+    let (slow, quick) = (&keys()[0], &keys()[1]);
+    let build = world.open_build().await;
+    send(&world, slow, 400, 1).await;
+    send(&world, quick, 10, 2_000_000_000).await;
+    tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    assert_eq!(world.pool.in_flight(), 0);
+    let payload = world.seal_build(build).await;
+    world.adopt(&payload).await;
+    assert_eq!(leading(&world, quick), 10, "who pays most comes first");
+}
+
+#[tokio::test]
+async fn a_block_given_up_half_made_gives_back_what_it_took() {
+    let mut world = World::new();
+    let (slow, quick) = (&keys()[0], &keys()[1]);
+    let build = world.open_build().await;
+    send(&world, slow, 700, 1).await;
+    taken(&world, 100).await;
+    world.backend.cancel(build).await;
+    assert_eq!(world.pool.in_flight(), 0);
+    send(&world, quick, 10, 2_000_000_000).await;
+
+    // Another order does the same to it, and so does an edit of the state.
+    world.open_build().await;
+    taken(&world, 100).await;
+    world.open_build().await;
+    taken(&world, 100).await;
+    world
+        .backend
+        .edit(vec![evm::Edit::Balance { address: Address::repeat_byte(9), balance: U256::from(1) }])
+        .await
+        .expect("edited");
+    assert_eq!(world.pool.in_flight(), 0);
+    world.block().await;
+    assert_eq!(senders(&world).len(), 710);
+    assert_eq!(leading(&world, quick), 10, "nothing is left of the order in which it was taken");
 }
 
 #[tokio::test]
@@ -605,7 +709,7 @@ async fn edits_and_snapshots() {
     ];
     world.backend.edit(edits).await.expect("made");
     let late = world.backend.snapshot().await.expect("taken");
-    world.backend.edit(vec![Edit::Balance { address: rich, balance: U256::from(78) }]).await.expect("made");
+    world.backend.edit(vec![evm::Edit::Balance { address: rich, balance: U256::from(78) }]).await.expect("made");
     assert_eq!(world.balance(rich), U256::from(78));
     world.chain.verify().expect("sound");
     let word = Bytes::copy_from_slice(B256::with_last_byte(4).as_slice());

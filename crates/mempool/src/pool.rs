@@ -271,6 +271,17 @@ impl<T: Pooled> Mempool<T> {
         !self.ready.is_empty()
     }
 
+    /// Transactions that were handed out and neither came back nor were included.
+    pub fn in_flight(&self) -> usize {
+        self.places.len() - self.ages.len()
+    }
+
+    /// Transactions whose nonces join on to their accounts', those in flight left out. Not all of them may be handed out now: an account
+    /// whose first one offers less than the price threshold waits.
+    pub fn executable(&self) -> usize {
+        self.ages.len() - self.gapped.count
+    }
+
     /// The limits it was made with.
     pub fn limits(&self) -> &Limits {
         &self.limits

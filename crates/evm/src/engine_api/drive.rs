@@ -322,7 +322,7 @@ impl Driving {
         match refused {
             None => Ok(built),
             Some(reason) => {
-                self.pool.returned(&hashes(&built));
+                self.pool.returned(&built.hashes());
                 Err(EngineError::invalid_attributes(reason))
             }
         }
@@ -411,12 +411,8 @@ pub(super) fn payload_id(version: u8, parent: B256, attributes: &OpPayloadAttrib
 /// A build that did not become the head gives its transactions back.
 fn give_back(pool: &Pool, build: &Build, head: B256) {
     if let Some(sealed) = build.sealed.as_ref().filter(|sealed| sealed.header().seal() != head) {
-        pool.returned(&hashes(sealed));
+        pool.returned(&sealed.hashes());
     }
-}
-
-fn hashes(staged: &Staged) -> Vec<B256> {
-    staged.transactions().iter().map(|executed| executed.transaction.tx_hash()).collect()
 }
 
 fn invalid(last_good: B256, reason: &str) -> PayloadStatus {
