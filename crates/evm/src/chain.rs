@@ -5,7 +5,6 @@ use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
 
-use alloy_consensus::Sealable;
 use alloy_evm::EvmEnv;
 use alloy_genesis::Genesis;
 use alloy_primitives::{Address, B256, Bytes, U256, keccak256};
@@ -117,7 +116,7 @@ impl Staged {
     fn block(&self) -> Block {
         Block {
             header: Arc::clone(&self.header),
-            transactions: self.executed.transactions.clone().into(),
+            transactions: Arc::clone(&self.executed.transactions),
             size: self.payload.body.len(),
         }
     }
@@ -453,9 +452,7 @@ impl Chain {
         attributes: &BlockAttributes,
         executed: Executed,
     ) -> Result<Arc<Staged>, ChainError> {
-        let tries = ground.commit(&executed.changes)?;
-        let roots = ground.roots(&tries)?;
-        let header = execute::header(&self.inner.ledger.spec, parent, attributes, &executed, roots).seal_slow();
+        let (header, tries) = self.inner.ledger.close(parent, ground, attributes, &executed)?;
         Ok(complete(slot, header, executed, tries))
     }
 

@@ -80,7 +80,7 @@ pub(crate) enum Refused {
 /// A block as far as execution makes it.
 #[derive(Clone, Debug)]
 pub(crate) struct Executed {
-    pub(crate) transactions: Vec<ExecutedTransaction>,
+    pub(crate) transactions: Arc<[ExecutedTransaction]>,
     pub(crate) changes: StateChanges,
     pub(crate) gas_used: u64,
     pub(crate) blob_gas_used: u64,
@@ -264,7 +264,7 @@ fn failed(error: BlockExecutionError) -> ChainError {
     ChainError::Execution(error.to_string())
 }
 
-fn with_outcomes(taken: Vec<Arc<Recovered<Transaction>>>, receipts: Vec<Receipt>) -> Vec<ExecutedTransaction> {
+fn with_outcomes(taken: Vec<Arc<Recovered<Transaction>>>, receipts: Vec<Receipt>) -> Arc<[ExecutedTransaction]> {
     let (mut gas, mut logs) = (0, 0);
     let outcome = |(transaction, receipt): (Arc<Recovered<Transaction>>, Receipt)| {
         let executed = outcome(transaction.inner().clone(), transaction.signer(), receipt, gas, logs);
@@ -311,27 +311,44 @@ fn changes(bundle: BundleState) -> StateChanges {
     changes
 }
 
+/// What a header says of a block's transactions and receipts.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Contents {
+    transactions_root: B256,
+    receipts_root: B256,
+    logs_bloom: Bloom,
+}
+
+/// Roots of the transactions and receipts of a block of this time, and the bloom of its logs.
+pub(crate) fn contents(spec: &ChainSpec, timestamp: u64, executed: &[ExecutedTransaction]) -> Contents {
+    let transactions: Vec<&Transaction> = executed.iter().map(|executed| &executed.transaction).collect();
+    let receipts: Vec<&Receipt> = executed.iter().map(|executed| &executed.receipt).collect();
+    let (transactions_root, receipts_root) =
+        rayon::join(|| calculate_transaction_root(&transactions), || receipts_root(spec, timestamp, &receipts));
+    let logs_bloom = receipts.iter().fold(Bloom::ZERO, |bloom, receipt| bloom | receipt.bloom());
+    Contents { transactions_root, receipts_root, logs_bloom }
+}
+
 /// The header of an executed block.
 pub(crate) fn header(
     spec: &ChainSpec,
     parent: &SealedHeader,
     attributes: &BlockAttributes,
     executed: &Executed,
+    contents: Contents,
     roots: Roots,
 ) -> Header {
     let time = attributes.timestamp;
-    let transactions: Vec<&Transaction> = executed.transactions.iter().map(|executed| &executed.transaction).collect();
-    let receipts: Vec<&Receipt> = executed.transactions.iter().map(|executed| &executed.receipt).collect();
     let cancun = spec.is_cancun_active_at_timestamp(time);
     Header {
         parent_hash: parent.seal(),
         ommers_hash: EMPTY_OMMER_ROOT_HASH,
         beneficiary: attributes.beneficiary,
         state_root: roots.state,
-        transactions_root: calculate_transaction_root(&transactions),
-        receipts_root: receipts_root(spec, time, &receipts),
+        transactions_root: contents.transactions_root,
+        receipts_root: contents.receipts_root,
         withdrawals_root: withdrawals_root(spec, time, roots.messages),
-        logs_bloom: receipts.iter().fold(Bloom::ZERO, |bloom, receipt| bloom | receipt.bloom()),
+        logs_bloom: contents.logs_bloom,
         number: parent.number + 1,
         gas_limit: attributes.gas_limit,
         gas_used: executed.gas_used,

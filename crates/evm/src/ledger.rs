@@ -105,10 +105,7 @@ impl Ledger {
         position: Position,
     ) -> Result<Vec<Transaction>, ChainError> {
         let gone = self.unwind(head, header.number.saturating_sub(1))?;
-        let transactions: Vec<Transaction> =
-            executed.transactions.iter().map(|executed| executed.transaction.clone()).collect();
-        let receipts: Vec<Receipt> = executed.transactions.iter().map(|executed| executed.receipt.clone()).collect();
-        self.tables.apply(header, &transactions, &receipts, &executed.changes, tries, position)?;
+        self.tables.apply(header, &executed.transactions, &executed.changes, tries, position)?;
         let history = self.history.load(Ordering::Acquire);
         if let Some(oldest) = header.number.checked_sub(history).filter(|_| history > 0) {
             self.tables.let_go_below(oldest)?;
@@ -215,10 +212,25 @@ impl Ledger {
         if given.refused {
             return Ok(None);
         }
-        let tries = ground.commit(&executed.changes)?;
-        let roots = ground.roots(&tries)?;
-        let header = execute::header(&self.spec, &parent, &attributes, &executed, roots).seal_slow();
+        let (header, tries) = self.close(&parent, &ground, &attributes, &executed)?;
         Ok(Some((header, executed, tries)))
+    }
+
+    /// Header and tries of what was executed on `parent`, at the end of which the state is `ground`.
+    pub(crate) fn close(
+        &self,
+        parent: &SealedHeader,
+        ground: &Ground,
+        attributes: &BlockAttributes,
+        executed: &Executed,
+    ) -> Result<(SealedHeader, TrieChanges), ChainError> {
+        let (tries, contents) = rayon::join(
+            || ground.commit(&executed.changes),
+            || execute::contents(&self.spec, attributes.timestamp, &executed.transactions),
+        );
+        let tries = tries?;
+        let header = execute::header(&self.spec, parent, attributes, executed, contents, ground.roots(&tries)?);
+        Ok((header.seal_slow(), tries))
     }
 
     /// Transactions of a block with their outcomes.
@@ -263,7 +275,7 @@ impl Ledger {
         let ground = Ground::nothing(Arc::clone(&self.tables));
         let tries = ground.commit(&changes)?;
         let header = genesis::header(&self.genesis, &self.spec, ground.roots(&tries)?).seal_slow();
-        self.tables.apply(&header, &[], &[], &changes, &tries, position)?;
+        self.tables.apply(&header, &[], &changes, &tries, position)?;
         Ok(header)
     }
 

@@ -30,11 +30,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use alloy_consensus::{EMPTY_ROOT_HASH, Header, Sealable};
 use alloy_eips::Encodable2718;
 use alloy_primitives::{Address, B256, Bytes, U256};
-use alloy_rlp::{Decodable, Encodable};
+use alloy_rlp::Decodable;
+use quick_cache::Weighter;
+use quick_cache::sync::Cache;
 use store::{Batch, Position, Slice, Standing, Table, Tables, TablesOptions};
 
 use crate::ChainError;
-use crate::block::{Account, Receipt, SealedHeader, StateChanges, Transaction};
+use crate::block::{Account, ExecutedTransaction, Receipt, SealedHeader, StateChanges};
 use crate::ground::{Owner, TrieChanges};
 
 const NAMES: [&str; 14] = [
@@ -57,6 +59,11 @@ const NAMES: [&str; 14] = [
 const LET_GO_MAX: u64 = 16;
 /// The one key of the table of history.
 const OLDEST: &[u8] = b"oldest";
+/// Trie nodes held in memory: about so many, of so many bytes together.
+const KNOWN_NODES: usize = 100_000;
+const KNOWN_NODES_BYTES_MAX: u64 = 32 << 20;
+/// What a node held in memory takes beyond its bytes: its name, its place, and the counts of its users.
+const NODE_OVERHEAD_BYTES: usize = 128;
 const ADDRESS_BYTES: usize = 20;
 const SLOT_KEY_BYTES: usize = ADDRESS_BYTES + 32;
 const ACCOUNT_BYTES: usize = 8 + 32 + 32 + 32;
@@ -80,6 +87,18 @@ pub(crate) struct StateTables {
     labels: Table,
     history: Table,
     oldest: AtomicU64,
+    /// Nodes that were read or written of late. A node is named by its content, so whose it is does not matter here, and none ever changes.
+    known_nodes: Cache<B256, Bytes, NodeWeight>,
+}
+
+/// What a node occupies in memory.
+#[derive(Clone, Debug)]
+struct NodeWeight;
+
+impl Weighter<B256, Bytes> for NodeWeight {
+    fn weight(&self, _hash: &B256, node: &Bytes) -> u64 {
+        (node.len() + NODE_OVERHEAD_BYTES) as u64
+    }
 }
 
 /// An account's row.
@@ -113,6 +132,7 @@ impl StateTables {
         let oldest = oldest.map_or(Ok(0), |oldest| decode_u64(&oldest))?;
         Ok(Self {
             history,
+            known_nodes: Cache::with_weighter(KNOWN_NODES, KNOWN_NODES_BYTES_MAX, NodeWeight),
             oldest: AtomicU64::new(oldest),
             accounts: table("accounts")?,
             storage: table("storage")?,
@@ -240,8 +260,7 @@ impl StateTables {
     pub(crate) fn apply(
         &self,
         header: &SealedHeader,
-        transactions: &[Transaction],
-        receipts: &[Receipt],
+        transactions: &[ExecutedTransaction],
         changes: &StateChanges,
         tries: &TrieChanges,
         position: Position,
@@ -254,10 +273,11 @@ impl StateTables {
         batch.put(&self.block_hashes, header.seal().as_slice(), number);
         for (index, transaction) in transactions.iter().enumerate() {
             let place = [number, (index as u64).to_be_bytes()].concat();
-            batch.put(&self.transactions, transaction.trie_hash().as_slice(), place);
+            batch.put(&self.transactions, transaction.transaction.trie_hash().as_slice(), place);
         }
         let mut row = Vec::new();
-        receipts.to_vec().encode(&mut row);
+        let receipts: Vec<&Receipt> = transactions.iter().map(|executed| &executed.receipt).collect();
+        alloy_rlp::encode_list::<&Receipt, Receipt>(&receipts, &mut row);
         batch.put(&self.receipts, number, row);
         Ok(batch.commit(Standing { block: header.number, position })?)
     }
@@ -304,6 +324,7 @@ impl StateTables {
                 let key = node_key(*owner, *hash);
                 // An edit of the same block may bring back what one before it replaced.
                 replaced.remove(&key);
+                self.known_nodes.insert(*hash, node.clone());
                 batch.put(&self.nodes, key, [&number.to_be_bytes()[..], node].concat());
             }
         }
@@ -457,9 +478,13 @@ impl StateTables {
 
     /// A node of a trie.
     pub(crate) fn node(&self, owner: Owner, hash: B256) -> Result<Option<Bytes>, ChainError> {
+        if let Some(node) = self.known_nodes.get(&hash) {
+            return Ok(Some(node));
+        }
         let Some(row) = self.tables.snapshot().get(&self.nodes, node_key(owner, hash))? else { return Ok(None) };
-        let node = row.get(8..).ok_or_else(|| damaged("a trie node's row"))?;
-        Ok(Some(Bytes::copy_from_slice(node)))
+        let node = Bytes::copy_from_slice(row.get(8..).ok_or_else(|| damaged("a trie node's row"))?);
+        self.known_nodes.insert(hash, node.clone());
+        Ok(Some(node))
     }
 
     /// Says that the tables stand at this block now, after this record of the log.
@@ -607,7 +632,7 @@ mod tests {
         let (root, position) = (B256::repeat_byte(1), Position::from_u64(0));
         let header = Header { state_root: root, ..Header::default() }.seal_slow();
         let mut tries = TrieChanges { state_root: root, ..TrieChanges::default() };
-        let apply = |tries: &TrieChanges| tables.apply(&header, &[], &[], &StateChanges::default(), tries, position);
+        let apply = |tries: &TrieChanges| tables.apply(&header, &[], &StateChanges::default(), tries, position);
         apply(&tries).expect("applied");
         assert!(!tables.is_whole_at(0).expect("readable"), "the root's node is not there");
         tries.nodes.entry(None).or_default().extend([(root, Bytes::from_static(b"node"))]);
