@@ -119,6 +119,12 @@ impl Inner {
             return Ok(());
         }
         *self.build.lock() = None;
+        if order.timestamp <= order.parent.timestamp {
+            let (time, parent) = (order.timestamp.as_millis(), order.parent.timestamp.as_millis());
+            return Err(BackendError::Reset(format!(
+                "the time ordered, {time} ms, is not above the parent's, {parent} ms"
+            )));
+        }
         let known = *self.heads.lock();
         let known = match known {
             Some(known) => known,
