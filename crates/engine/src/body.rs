@@ -108,6 +108,7 @@ pub fn to_payload(slot: Slot, origin: Option<L1Origin>, envelope: &OpExecutionPa
 #[cfg(test)]
 mod tests {
     use alloy_primitives::{Address, Bloom, U256};
+    use proptest::prelude::*;
 
     use super::*;
 
@@ -171,5 +172,21 @@ mod tests {
         }
         let body = encode_body(&forms()[3]);
         assert!(matches!(decode_body(&body[..20]), Err(BadBody::Malformed { form: 4, .. })));
+    }
+
+    proptest! {
+        /// Bytes from anywhere: no panic, and what is read is written so that it reads the same.
+        #[test]
+        fn whatever_is_read_is_one_payload(at in 0_usize..800, byte: u8, tail in proptest::collection::vec(any::<u8>(), 0..40)) {
+            for envelope in &forms() {
+                let mut body = encode_body(envelope).to_vec();
+                let at = at % body.len();
+                body[at] = byte;
+                body.extend(&tail);
+                if let Ok(read) = decode_body(&body) {
+                    prop_assert_eq!(decode_body(&encode_body(&read)), Ok(read));
+                }
+            }
+        }
     }
 }

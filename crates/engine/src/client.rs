@@ -191,7 +191,9 @@ impl EngineClient {
     /// # Errors
     /// See [`EngineError::failure`].
     pub async fn block_ref(&self, at: BlockAt) -> Result<Option<BlockRef>, EngineError> {
-        self.read(at, false, |answer| read_ref(at, answer)).await
+        let Some(answer) = self.told(at, false).await? else { return Ok(None) };
+        let read = read_ref(at, &answer);
+        read.map(Some).map_err(|reason| EngineError::Answer { method: at.method().to_owned(), reason })
     }
 
     /// A whole block; `None` if the engine does not have it. By hash wherever the hash is known: at a height the chain may
@@ -200,22 +202,20 @@ impl EngineClient {
     /// # Errors
     /// See [`EngineError::failure`].
     pub async fn block(&self, at: BlockAt) -> Result<Option<WholeBlock>, EngineError> {
-        self.read(at, true, |answer| read_whole(at, answer)).await
+        let Some(answer) = self.told(at, true).await? else { return Ok(None) };
+        // Decoding and hashing thousands of transactions takes a while.
+        let read = tokio::task::spawn_blocking(move || read_whole(at, &answer)).await;
+        let read = read.unwrap_or_else(|error| Err(format!("reading it ended badly: {error}")));
+        read.map(Some).map_err(|reason| EngineError::Answer { method: at.method().to_owned(), reason })
     }
 
-    async fn read<T>(
-        &self,
-        at: BlockAt,
-        whole: bool,
-        read: impl FnOnce(&Value) -> Result<T, String>,
-    ) -> Result<Option<T>, EngineError> {
-        let answer = match self.call(at.method(), at.params(whole)).await {
-            Ok(Value::Null) => return Ok(None),
-            Err(error) if is_unknown_head(at, &error) => return Ok(None),
-            other => other?,
-        };
-        let wrong = |reason| EngineError::Answer { method: at.method().to_owned(), reason };
-        read(&answer).map(Some).map_err(wrong)
+    /// What the engine tells of a block, unless it has none.
+    async fn told(&self, at: BlockAt, whole: bool) -> Result<Option<Value>, EngineError> {
+        match self.call(at.method(), at.params(whole)).await {
+            Ok(Value::Null) => Ok(None),
+            Err(error) if is_unknown_head(at, &error) => Ok(None),
+            told => told.map(Some),
+        }
     }
 
     async fn ask<T: DeserializeOwned>(&self, method: &str, params: Value) -> Result<T, EngineError> {

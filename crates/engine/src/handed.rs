@@ -17,6 +17,7 @@ use node::{PersistError, Persistence};
 use parking_lot::Mutex;
 use sequencer::{Memory, Record};
 use store::{CompactError, Log, LogError, LogOptions, Position, ReadError};
+use tokio::sync::OwnedMutexGuard;
 use types::{Announcement, BlockNumber, Payload};
 
 use crate::BODY_BYTES_MAX;
@@ -26,7 +27,7 @@ const PAYLOAD_RECORD: u8 = 1;
 /// Largest record that the log takes: a body and what names it.
 const RECORD_BYTES_MAX: usize = BODY_BYTES_MAX + 4_096;
 /// Records beyond those that are kept, after which the log is compacted.
-const SPARE_MAX: usize = 256;
+const SPARE_MAX: usize = 64;
 /// Bytes on disk after which the log is compacted, whatever the number of records.
 const DISK_BYTES_MAX: u64 = 256 << 20;
 
@@ -39,6 +40,9 @@ struct Inner {
     log: Log,
     keep: usize,
     kept: Mutex<Kept>,
+    /// Held from an append until it is counted among what is kept, and while the log is compacted: the live set of a
+    /// compaction must hold all that was acknowledged before its mark, also where a call was dropped half-way.
+    turn: Arc<tokio::sync::Mutex<()>>,
 }
 
 #[derive(Debug, Default)]
@@ -87,7 +91,7 @@ impl Handed {
             }
             kept.take(read(&record.payload).map_err(wrong)?, keep);
         }
-        Ok(Self(Arc::new(Inner { log, keep, kept: Mutex::new(kept) })))
+        Ok(Self(Arc::new(Inner { log, keep, kept: Mutex::new(kept), turn: Arc::default() })))
     }
 
     /// The newest decided payload.
@@ -119,29 +123,34 @@ impl Persistence for Handed {
         if self.newest().as_ref() == Some(payload) {
             return Ok(());
         }
+        let turn = Arc::clone(&self.0.turn).lock_owned().await;
         let bytes = write(payload).map_err(|reason| PersistError { reason })?;
         self.0.log.append(PAYLOAD_RECORD, &bytes).await?;
         self.0.kept.lock().take(payload.clone(), self.0.keep);
-        self.trim().await;
+        self.trim(turn).await;
         Ok(())
     }
 
     async fn fetch(&self, from: BlockNumber, to: BlockNumber) -> Vec<Announcement> {
-        let kept = self.0.kept.lock();
-        let asked = kept.newest.iter().filter(|payload| (from..=to).contains(&payload.block.number));
-        asked.map(|payload| Announcement { payload: payload.clone(), certificate: None }).collect()
+        let line = self.0.kept.lock().line();
+        let asked = line.into_iter().filter(|payload| (from..=to).contains(&payload.block.number));
+        asked.map(|payload| Announcement { payload, certificate: None }).collect()
     }
 }
 
 impl Handed {
     /// Gives space back once enough of it is taken by what is no longer kept. A failure is no harm: the log stands as
     /// before, and the next payload tries again.
-    async fn trim(&self) {
+    async fn trim(&self, turn: OwnedMutexGuard<()>) {
         if !self.0.is_full() {
             return;
         }
         let handed = self.clone();
-        let trimmed = tokio::task::spawn_blocking(move || handed.0.compact()).await;
+        let trimmed = tokio::task::spawn_blocking(move || {
+            let _turn = turn;
+            handed.0.compact()
+        });
+        let trimmed = trimmed.await;
         match trimmed {
             Ok(Ok(())) => {}
             Ok(Err(error)) => tracing::warn!(%error, "old payloads are not removed from disk"),
@@ -157,7 +166,6 @@ impl Inner {
 
     fn compact(&self) -> Result<(), CompactError> {
         let refused = |reason: String| CompactError::Io(reason.into());
-        // Mark and live set are of one moment: payloads are persisted one at a time, and this is within one's call.
         let mark = self.log.mark();
         let newest: Vec<Payload> = self.kept.lock().newest.iter().cloned().collect();
         let live = newest.iter().map(|payload| write(payload).map(|bytes| (PAYLOAD_RECORD, Bytes::from(bytes))));
@@ -178,6 +186,21 @@ impl Kept {
     }
 }
 
+impl Kept {
+    /// The newest payload and those below it, lowest first, as far as they are kept. What was decided before the chain
+    /// branched off is not among them.
+    fn line(&self) -> Vec<Payload> {
+        let mut line: Vec<Payload> = Vec::new();
+        for payload in self.newest.iter().rev() {
+            if line.last().is_none_or(|above| above.block.extends(&payload.block)) {
+                line.push(payload.clone());
+            }
+        }
+        line.reverse();
+        line
+    }
+}
+
 /// A payload as a record: the length of what names it (4 bytes, most significant first), that as JSON, the body.
 fn write(payload: &Payload) -> Result<Vec<u8>, String> {
     let named = serde_json::to_vec(payload).map_err(|error| error.to_string())?;
@@ -192,4 +215,111 @@ fn read(record: &Bytes) -> Result<Payload, String> {
     let (named, _) = rest.split_at_checked(len).ok_or_else(short)?;
     let payload: Payload = serde_json::from_slice(named).map_err(|error| error.to_string())?;
     Ok(Payload { body: record.slice(4 + len..), ..payload })
+}
+
+#[cfg(test)]
+mod tests {
+    use types::{BlockHash, BlockRef, Slot, Timestamp};
+
+    use super::*;
+
+    /// Block `number` on `below`; `branch` tells siblings apart.
+    fn payload(number: u64, branch: u8, below: BlockHash) -> Payload {
+        let mut hash = [branch; 32];
+        hash[..8].copy_from_slice(&number.to_be_bytes());
+        let block = BlockRef {
+            number: BlockNumber::new(number),
+            hash: BlockHash::new(hash),
+            parent: below,
+            timestamp: Timestamp::from_secs(number),
+        };
+        Payload { slot: Slot::new(number), block, origin: None, body: vec![branch; 1_000].into() }
+    }
+
+    fn chain(numbers: std::ops::RangeInclusive<u64>, branch: u8, mut below: BlockHash) -> Vec<Payload> {
+        let next = |number| {
+            let payload = payload(number, branch, below);
+            below = payload.block.hash;
+            payload
+        };
+        numbers.map(next).collect()
+    }
+
+    async fn persist(handed: &Handed, payloads: &[Payload]) {
+        for payload in payloads {
+            handed.persist(&Record::Payload(payload.clone())).await.unwrap();
+        }
+    }
+
+    async fn held(handed: &Handed) -> Vec<Payload> {
+        let all = handed.fetch(BlockNumber::GENESIS, BlockNumber::new(u64::MAX)).await;
+        all.into_iter().map(|announcement| announcement.payload).collect()
+    }
+
+    #[tokio::test]
+    async fn the_newest_are_there_again_with_their_bodies() {
+        let folder = tempfile::tempdir().unwrap();
+        let blocks = chain(1..=5, 1, BlockHash::ZERO);
+        let handed = Handed::open(folder.path(), 3).unwrap();
+        assert_eq!((handed.newest(), handed.memory()), (None, Memory::default()));
+        persist(&handed, &blocks).await;
+        assert_eq!(held(&handed).await, blocks[2..]);
+        drop(handed);
+        let handed = Handed::open(folder.path(), 3).unwrap();
+        assert_eq!(held(&handed).await, blocks[2..]);
+        assert_eq!(handed.newest().as_ref(), blocks.last());
+        let mut memory = Memory::default();
+        memory.remember(Record::Payload(blocks[4].clone()));
+        assert_eq!(handed.memory(), memory);
+        let part = handed.fetch(BlockNumber::new(4), BlockNumber::new(4)).await;
+        assert_eq!(part.len(), 1);
+    }
+
+    #[tokio::test]
+    async fn old_ones_are_removed_from_disk_and_no_new_one_with_them() {
+        let folder = tempfile::tempdir().unwrap();
+        let blocks = chain(1..=200, 1, BlockHash::ZERO);
+        let handed = Handed::open(folder.path(), 4).unwrap();
+        persist(&handed, &blocks).await;
+        let most = (4 + SPARE_MAX + 1) as u64 * 2_000;
+        assert!(handed.0.log.disk_bytes() < most, "{} bytes", handed.0.log.disk_bytes());
+        drop(handed);
+        let handed = Handed::open(folder.path(), 4).unwrap();
+        assert_eq!(held(&handed).await, blocks[196..]);
+    }
+
+    #[tokio::test]
+    async fn what_another_branch_replaced_is_not_given_out() {
+        let folder = tempfile::tempdir().unwrap();
+        let handed = Handed::open(folder.path(), 16).unwrap();
+        let left = chain(1..=3, 1, BlockHash::ZERO);
+        let right = chain(2..=3, 2, left[0].block.hash);
+        persist(&handed, &left).await;
+        persist(&handed, &right).await;
+        assert_eq!(held(&handed).await, [&left[..1], &right[..]].concat());
+    }
+
+    #[tokio::test]
+    async fn the_same_again_is_written_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let handed = Handed::open(folder.path(), 16).unwrap();
+        let blocks = chain(1..=1, 1, BlockHash::ZERO);
+        persist(&handed, &blocks).await;
+        let bytes = handed.0.log.disk_bytes();
+        persist(&handed, &blocks).await;
+        assert_eq!((held(&handed).await.len(), handed.0.kept.lock().records), (1, 1));
+        assert!(handed.0.log.disk_bytes() <= bytes + 100, "a seal at most");
+    }
+
+    #[test]
+    fn records_of_others_are_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let log = Log::open(folder.path(), LogOptions::default()).unwrap();
+        log.append(9, b"something").wait().unwrap();
+        drop(log);
+        assert!(matches!(Handed::open(folder.path(), 1), Err(HandedError::Record { .. })));
+        for junk in [&b""[..], b"\0\0", b"\0\0\0\x09{}", b"\0\0\0\x02{}", b"\xff\xff\xff\xff{}"] {
+            read(&Bytes::copy_from_slice(junk)).unwrap_err();
+        }
+    }
 }

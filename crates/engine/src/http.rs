@@ -94,8 +94,7 @@ impl Transport for HttpTransport {
         let message = json!({ "jsonrpc": "2.0", "id": id, "method": method, "params": params }).to_string();
         let mut request = self.client.post(self.url.clone()).header(CONTENT_TYPE, "application/json").body(message);
         if let Some(secret) = &self.secret {
-            let token = secret.token().map_err(|reason| CallError::Unauthorized { status: 0, reason })?;
-            request = request.bearer_auth(token);
+            request = request.bearer_auth(secret.token());
         }
         let response = request.send().await.map_err(|error| CallError::Unreachable(chain_of(&error)))?;
         let status = response.status();

@@ -97,11 +97,10 @@ impl Secret {
     }
 
     /// A token for one call, made now. Engines refuse one that is more than a minute old.
-    ///
-    /// # Errors
-    /// When it cannot be signed.
-    pub fn token(&self) -> Result<String, String> {
-        self.0.encode(&Claims::with_current_timestamp()).map_err(|error| error.to_string())
+    #[must_use]
+    pub fn token(&self) -> String {
+        // A number under a symmetric key: nothing of it can fail, and an empty token is let in nowhere.
+        self.0.encode(&Claims::with_current_timestamp()).unwrap_or_default()
     }
 }
 
@@ -178,7 +177,7 @@ mod tests {
     #[test]
     fn tokens_hold_and_the_secret_is_never_shown() {
         let secret = Secret::from_hex(SECRET).unwrap();
-        secret.0.validate(&secret.token().unwrap()).unwrap();
+        secret.0.validate(&secret.token()).unwrap();
         assert!(!format!("{secret:?}").contains("0011"));
         assert!(!Secret::from_hex(&SECRET[..60]).unwrap_err().to_string().contains("0011"));
     }

@@ -55,7 +55,7 @@ async fn a_block_that_is_not_what_it_says_is_refused() {
         ("not those", |block| block["transactions"] = json!([])),
         ("hashes alone", |block| block["transactions"] = json!([B256::ZERO])),
         ("asked for", |block| block["number"] = json!("0x2")),
-        ("number", |block| *block = json!({ "hash": B256::ZERO })),
+        ("missing field", |block| *block = json!({ "hash": B256::ZERO })),
     ];
     for (word, spoil) in table {
         let mut told = sound.clone();

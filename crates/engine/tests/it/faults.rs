@@ -219,7 +219,7 @@ async fn a_block_that_was_not_ordered_is_refused() {
         ("more transactions", |answer| {
             answer["executionPayload"]["transactions"].as_array_mut().unwrap().push(json!("0x02"));
         }),
-        ("beacon block root", |answer| answer["parentBeaconBlockRoot"] = json!(alloy_primitives::B256::ZERO.0)),
+        ("beacon block root", |answer| answer["parentBeaconBlockRoot"] = json!(alloy_primitives::B256::repeat_byte(1))),
         ("number", |answer| answer["executionPayload"]["blockNumber"] = json!("0x9")),
     ];
     for (what, spoil) in table {
