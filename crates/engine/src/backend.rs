@@ -15,7 +15,7 @@ use parking_lot::Mutex;
 use types::{Attributes, BlockHash, BlockRef, BuildId, Heads, Payload, Timestamp, Verdict};
 
 use crate::block::BlockAt;
-use crate::body::{block_ref, decode_body, to_payload};
+use crate::body::{block_ref, cited_origin, decode_body, to_payload};
 use crate::client::EngineClient;
 
 /// Makes what the engine is told out of what the heart ordered: L1 information, deposits, upgrades, fees.
@@ -292,6 +292,13 @@ fn check_attributes(order: &Attributes, attributes: &OpPayloadAttributes) -> Res
     }
     if !order.use_pool && attributes.no_tx_pool != Some(true) {
         return Err(BackendError::Fatal("a block without the pool was ordered, and its attributes let it in".into()));
+    }
+    let Some(ordered) = order.origin else { return Ok(()) };
+    let first = attributes.transactions.iter().flatten().next();
+    let cited = first.and_then(|transaction| cited_origin(transaction)).map(|cited| (cited.number, cited.hash));
+    if cited != Some((ordered.number, ordered.hash)) {
+        let text = format!("a block that cites L1 block {} {} was ordered", ordered.number, ordered.hash);
+        return Err(BackendError::Fatal(format!("{text}, and its attributes cite {cited:?}")));
     }
     Ok(())
 }

@@ -7,10 +7,13 @@
 //!
 //! Source: <https://specs.optimism.io/protocol/rollup-node-p2p.html#block-encoding>.
 
+use alloy_eips::eip2718::Decodable2718;
 use alloy_primitives::B256;
 use alloy_rpc_types_engine::{ExecutionPayloadV1, ExecutionPayloadV2, ExecutionPayloadV3};
 use bytes::Bytes;
+use op_alloy_consensus::{DEPOSIT_TX_TYPE_ID, TxDeposit};
 use op_alloy_rpc_types_engine::{OpExecutionPayload, OpExecutionPayloadEnvelope, OpExecutionPayloadV4};
+use optimism::L1BlockInfo;
 use ssz::{Decode, DecodeError, Encode};
 use types::{BlockHash, BlockNumber, BlockRef, L1Origin, Payload, Slot, Timestamp};
 
@@ -98,8 +101,20 @@ pub fn block_ref(payload: &OpExecutionPayload) -> BlockRef {
     }
 }
 
+/// The L1 block that a block cites, out of its first transaction, encoded. `None` where it tells of none: the block of
+/// genesis, or no block of a rollup.
+#[must_use]
+pub fn cited_origin(first_transaction: &[u8]) -> Option<L1Origin> {
+    // The library also takes a deposit without the byte that says so.
+    let deposit = first_transaction.starts_with(&[DEPOSIT_TX_TYPE_ID]);
+    let deposit = deposit.then(|| TxDeposit::decode_2718_exact(first_transaction))?.ok()?;
+    let info = L1BlockInfo::decode_any(&deposit.input).ok()?;
+    let (number, hash) = (info.number, BlockHash::new(info.hash.0));
+    Some(L1Origin { number, hash, timestamp: Timestamp::from_secs(info.timestamp) })
+}
+
 /// An execution payload as the heart carries it. `origin` is the L1 block that it cites: the one it was ordered for, or
-/// what its first transaction says.
+/// what its first transaction says, see [`cited_origin`].
 #[must_use]
 pub fn to_payload(slot: Slot, origin: Option<L1Origin>, envelope: &OpExecutionPayloadEnvelope) -> Payload {
     Payload { slot, block: block_ref(&envelope.execution_payload), origin, body: encode_body(envelope) }

@@ -38,7 +38,7 @@ mod transport;
 
 pub use backend::{AttributesBuilder, EngineBackend};
 pub use block::{BlockAt, WholeBlock};
-pub use body::{BODY_BYTES_MAX, BadBody, block_ref, decode_body, encode_body, to_payload};
+pub use body::{BODY_BYTES_MAX, BadBody, block_ref, cited_origin, decode_body, encode_body, to_payload};
 pub use client::{DEADLINE, Ended, EngineClient, Observer, Outcome};
 pub use failure::EngineError;
 pub use handed::{Handed, HandedError};

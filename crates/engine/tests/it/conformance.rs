@@ -81,6 +81,9 @@ async fn a_payload_cites_what_was_ordered() {
     let envelope = engine::decode_body(&payload.body).unwrap();
     let place = optimism::L2Block::of(&world.config, &(&envelope.execution_payload).into()).unwrap();
     assert_eq!((place.origin.number, place.sequence_number), (origin().number, 1));
+    let first = &envelope.execution_payload.as_v1().transactions[0];
+    assert_eq!(engine::cited_origin(first), Some(origin()));
+    assert_eq!(engine::cited_origin(&first[1..]), None);
 }
 
 /// The unsafe chain is left for an older block to build on, as derivation does; final blocks are not left.

@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use types::{BlockRef, BuildId, Failure, Payload, Verdict};
 
 use crate::conformance::block;
-use crate::world::{PATIENT, World, heads, stranger};
+use crate::world::{PATIENT, World, heads, origin, stranger};
 
 const UPDATE: &str = "engine_forkchoiceUpdatedV3";
 const GIVE: &str = "engine_newPayloadV4";
@@ -335,4 +335,9 @@ async fn attributes_that_do_not_fit_the_order_are_a_defect() {
     let closed = types::Attributes { use_pool: false, ..order };
     assert_eq!(open(&attributes, closed).await, Failure::Fatal, "the pool is let in");
     assert_eq!(open(&attributes, order).await, Failure::Reset, "refused by the engine: no gas limit");
+    let citing = types::Attributes { origin: Some(origin()), ..order };
+    assert_eq!(open(&attributes, citing).await, Failure::Fatal, "cites nothing");
+    let moved = types::L1Origin { hash: types::BlockHash::new([1; 32]), ..origin() };
+    let other = world.backend.open(id(1), types::Attributes { origin: Some(moved), ..order }).await;
+    assert_eq!(failure(other), Failure::Fatal, "cites another block than was ordered");
 }
