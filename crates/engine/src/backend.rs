@@ -22,8 +22,8 @@ use crate::client::EngineClient;
 ///
 /// An implementer upholds this:
 /// - the attributes are for a block on `order.parent` at `order.timestamp`, citing `order.origin`;
-/// - without `order.use_pool` no transaction comes from the pool (`noTxPool` is true); with it none may come all the same,
-///   where the rules forbid it;
+/// - without `order.use_pool` no transaction comes from the pool (`noTxPool` is true); with it none may come all the
+///   same, where the rules forbid it;
 /// - the same order gives the same attributes, as long as neither chain changes: the call is repeated after a failure;
 /// - the future may be dropped at any `await`, when the driver's deadline passes.
 ///
@@ -33,16 +33,17 @@ pub trait AttributesBuilder: Send + Sync + 'static {
     /// The attributes for this order.
     ///
     /// # Errors
-    /// [`BackendError::Retry`] while something is not there yet or does not answer; [`BackendError::Reset`] when the order
-    /// no longer fits the chains (the parent is unknown, L1 has reorganised); [`BackendError::Fatal`] when nothing helps.
+    /// [`BackendError::Retry`] while something is not there yet or does not answer; [`BackendError::Reset`] when the
+    /// order no longer fits the chains (the parent is unknown, L1 has reorganised); [`BackendError::Fatal`] when
+    /// nothing helps.
     async fn build(&self, order: &Attributes) -> Result<OpPayloadAttributes, BackendError>;
 }
 
 /// An execution engine, behind the seam of the driver.
 ///
 /// The body of its payloads is the form that [`decode_body`] reads. What differs from an embedded chain:
-/// - Opening a build makes its parent the engine's head, because that is how the Engine API begins a build. So an order on
-///   another block than the head leads the engine there at once, also back to an older block.
+/// - Opening a build makes its parent the engine's head, because that is how the Engine API begins a build. So an order
+///   on another block than the head leads the engine there at once, also back to an older block.
 /// - A build that is cancelled is forgotten here; the engine lets go of it in its own time.
 /// - [`Backend::set_heads`] with an older block of the engine's chain as unsafe head is answered well by engines, and
 ///   ignored by some, as the specification allows. Building on that block leads all of them there.
@@ -65,8 +66,8 @@ struct Build {
     versions: EngineVersions,
     attributes: Arc<OpPayloadAttributes>,
     payload_id: PayloadId,
-    /// From the first time that it is sealed. It goes on when nobody waits for it, so that a payload that the engine hands
-    /// out but once is not lost with a call that was dropped.
+    /// From the first time that it is sealed. It goes on when nobody waits for it, so that a payload that the engine
+    /// hands out but once is not lost with a call that was dropped.
     fetching: Option<Fetching>,
 }
 
@@ -241,8 +242,8 @@ impl Inner {
         let found = found.filter(|block| hash_of(block.hash) == genesis.hash);
         found.ok_or_else(|| {
             BackendError::Fatal(format!(
-                "the engine does not have the rollup's first block {genesis}: check genesis.l2 of the configuration and \
-                 the engine's data"
+                "the engine does not have the rollup's first block {genesis}: check genesis.l2 of the configuration \
+                 and the engine's data"
             ))
         })
     }
@@ -268,15 +269,16 @@ fn fetch(client: EngineClient, build: &Build) -> Fetching {
     async move { task.await.unwrap_or_else(|reason| Err(ended(reason))) }.boxed().shared()
 }
 
-// --- decisions ----------------------------------------------------------------------------------------------------------
+// --- decisions -----------------------------------------------------------------------------------------------------
 
-/// The heads with which the engine is led to `parent`. Safe comes down with it, finalized never does.
+/// The heads with which the engine is led to `parent`. A safe head that is not below it is given up, down to the
+/// finalized one: what lies between may be of another branch. Final blocks are never left.
 fn led_to(parent: BlockRef, known: Heads) -> Result<Heads, BackendError> {
     let (safe, finalized) = (known.safe_head(), known.finalized_head());
-    let safe = if safe.number > parent.number { parent } else { safe };
+    let safe = if safe.number < parent.number || safe == parent { safe } else { finalized };
     Heads::new(parent, safe, finalized).map_err(|_| {
         BackendError::Reset(format!(
-            "asked to build on block {} {}, which is not above the finalized block {} {}, or beside it",
+            "asked to build on block {} {}, which is below the finalized block {} {}, or beside it",
             parent.number, parent.hash, finalized.number, finalized.hash
         ))
     })

@@ -2,8 +2,8 @@
 //!
 //! One byte that says which form, 1 to 4 as the Engine API counts them, then the SSZ of the payload; from form 3 on the
 //! parent's beacon block root stands before it. That is what gossip signs and carries, less the first byte, so that
-//! nothing is encoded twice on the way out; SSZ has half the size of JSON, and one value has one encoding. The first byte
-//! is there because SSZ does not say of what it is.
+//! nothing is encoded twice on the way out; SSZ has half the size of JSON, and one value has one encoding. The first
+//! byte is there because SSZ does not say of what it is.
 //!
 //! Source: <https://specs.optimism.io/protocol/rollup-node-p2p.html#block-encoding>.
 
@@ -64,7 +64,8 @@ pub fn encode_body(envelope: &OpExecutionPayloadEnvelope) -> Bytes {
 /// Reads a body.
 ///
 /// # Errors
-/// With what is wrong with it. Nothing is checked beyond its form: whether the block's hash is that of its content, say.
+/// With what is wrong with it. Nothing is checked beyond its form: whether the block's hash is that of its content,
+/// say.
 pub fn decode_body(bytes: &[u8]) -> Result<OpExecutionPayloadEnvelope, BadBody> {
     if bytes.len() > BODY_BYTES_MAX {
         return Err(BadBody::TooLarge(bytes.len()));
@@ -192,7 +193,11 @@ mod tests {
     proptest! {
         /// Bytes from anywhere: no panic, and what is read is written so that it reads the same.
         #[test]
-        fn whatever_is_read_is_one_payload(at in 0_usize..800, byte: u8, tail in proptest::collection::vec(any::<u8>(), 0..40)) {
+        fn whatever_is_read_is_one_payload(
+            at in 0_usize..800,
+            byte: u8,
+            tail in proptest::collection::vec(any::<u8>(), 0..40),
+        ) {
             for envelope in &forms() {
                 let mut body = encode_body(envelope).to_vec();
                 let at = at % body.len();

@@ -91,8 +91,8 @@ impl EngineClient {
         Self { observer: Some(observer), ..self }
     }
 
-    /// Whether the engine runs this chain and offers what it needs from `now` on (seconds since the Unix epoch), also at
-    /// forks to come. Once, at the start.
+    /// Whether the engine runs this chain and offers what it needs from `now` on (seconds since the Unix epoch), also
+    /// at forks to come. Once, at the start.
     ///
     /// # Errors
     /// With what is missing or different, or when the engine does not answer.
@@ -196,8 +196,8 @@ impl EngineClient {
         read.map(Some).map_err(|reason| EngineError::Answer { method: at.method().to_owned(), reason })
     }
 
-    /// A whole block; `None` if the engine does not have it. By hash wherever the hash is known: at a height the chain may
-    /// have another block by now.
+    /// A whole block; `None` if the engine does not have it. By hash wherever the hash is known: at a height the chain
+    /// may have another block by now.
     ///
     /// # Errors
     /// See [`EngineError::failure`].
@@ -262,8 +262,8 @@ fn is_unknown_head(at: BlockAt, error: &EngineError) -> bool {
         && (*code == codes::UNKNOWN_BLOCK || message.contains("block not found"))
 }
 
-/// The payload out of the answer of `engine_getPayload`. What else stands there is not needed: the value is the builder's
-/// affair, a rollup has no blobs and makes no requests.
+/// The payload out of the answer of `engine_getPayload`. What else stands there is not needed: the value is the
+/// builder's affair, a rollup has no blobs and makes no requests.
 pub(crate) fn read_envelope(version: u8, answer: &Value) -> Result<OpExecutionPayloadEnvelope, String> {
     #[derive(Deserialize)]
     #[serde(rename_all = "camelCase")]

@@ -73,8 +73,8 @@ pub enum HandedError {
 }
 
 impl Handed {
-    /// Opens the payloads in `folder`, or begins there. The newest `keep` (at least 1) are kept: as many as the engine may
-    /// lose in a crash.
+    /// Opens the payloads in `folder`, or begins there. The newest `keep` (at least 1) are kept: as many as the engine
+    /// may lose in a crash.
     ///
     /// # Errors
     /// When the folder cannot be used or holds something else.

@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use node::conformance::{self, order_on};
 use node::{Backend, Sealed};
-use optimism::Fork;
+use optimism::{Fork, Forks};
 use types::{BuildId, Verdict};
 
-use crate::world::{World, heads, origin};
+use crate::world::{BEGAN, PATIENT, World, heads, origin};
 
 async fn conforms(last: Fork) {
     // The worlds must outlive the chains made from them.
@@ -70,6 +70,36 @@ async fn each_fork_has_its_methods() {
     }
 }
 
+/// The block that upgrades a chain is the first to be driven with the new methods.
+#[tokio::test]
+async fn a_chain_is_upgraded_on_the_way() {
+    let table = [
+        (Fork::Delta, Fork::Ecotone, [(2, 2, 2), (3, 3, 3)]),
+        (Fork::Holocene, Fork::Isthmus, [(3, 3, 3), (3, 4, 4)]),
+        (Fork::Jovian, Fork::Karst, [(3, 4, 4), (3, 4, 5)]),
+    ];
+    for (before, fork, versions) in table {
+        let forks = Forks::from_genesis(before).with(fork, BEGAN + 4);
+        let world = World::with(forks, PATIENT).await;
+        let mut parent = world.backend.heads().await.unwrap().unsafe_head();
+        for number in 1..=3 {
+            let since = world.host.calls().len();
+            let payload = block(&world, number, order_on(parent)).await;
+            parent = payload.block;
+            let (update, give, fetch) = versions[usize::from(number >= 2)];
+            let called: Vec<String> = world.host.calls()[since..].iter().map(|(method, _)| method.clone()).collect();
+            for method in
+                [format!("forkchoiceUpdatedV{update}"), format!("getPayloadV{fetch}"), format!("newPayloadV{give}")]
+            {
+                assert!(called.contains(&format!("engine_{method}")), "{fork}, block {number}: {called:?}");
+            }
+            let envelope = engine::decode_body(&payload.body).unwrap();
+            let transactions = envelope.execution_payload.as_v1().transactions.len();
+            assert_eq!(transactions > 1, number == 2, "{fork}, block {number}: upgrades come with the fork alone");
+        }
+    }
+}
+
 /// A payload carries the L1 block that was ordered, and its first transaction tells of it.
 #[tokio::test]
 async fn a_payload_cites_what_was_ordered() {
@@ -93,12 +123,12 @@ async fn an_order_on_an_older_block_leads_the_engine_there() {
     let genesis = world.backend.heads().await.unwrap().unsafe_head();
     let first = block(&world, 1, order_on(genesis)).await.block;
     let second = block(&world, 2, order_on(first)).await.block;
-    world.backend.set_heads(heads(second, genesis)).await.unwrap();
+    world.backend.set_heads(types::Heads::new(second, second, genesis).unwrap()).await.unwrap();
 
     // Without the pool and with it are two different builds on one parent.
     let other = types::Attributes { use_pool: false, ..order_on(first) };
     world.backend.open(BuildId::new(3), other).await.unwrap();
-    assert_eq!(world.backend.heads().await.unwrap().unsafe_head(), first);
+    assert_eq!(world.backend.heads().await, Ok(heads(first, genesis)), "what was safe is left too");
     let third = block(&world, 4, order_on(first)).await.block;
     assert_eq!(world.backend.heads().await.unwrap().unsafe_head(), third);
 

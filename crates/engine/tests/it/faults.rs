@@ -201,6 +201,45 @@ async fn a_payload_that_is_handed_out_once_is_kept() {
     assert_eq!(backend.import(&sealed).await, Ok(Verdict::Valid));
 }
 
+/// At most one build is open, also when the next one cannot be opened; and none is opened twice.
+#[tokio::test]
+async fn an_order_ends_the_one_before_and_is_given_once() {
+    let world = World::new(Fork::Karst).await;
+    let (host, backend) = (&world.host, &world.backend);
+    let order = order_on(genesis(&world).await);
+    backend.open(id(1), order).await.unwrap();
+    let asked = host.calls().len();
+    backend.open(id(1), order).await.unwrap();
+    assert_eq!(host.calls().len(), asked, "the same again asks nobody");
+    host.inject(UPDATE, Some(Fault::Error(Answered::internal("a test"))));
+    assert_eq!(failure(backend.open(id(2), order).await), Failure::Retry);
+    assert_eq!(failure(backend.seal(id(1)).await), Failure::Reset);
+    host.inject(UPDATE, None);
+    // The same build with another order is another build.
+    backend.open(id(3), order).await.unwrap();
+    let sealed = payload(backend.seal(id(3)).await.unwrap());
+    let closed = types::Attributes { use_pool: false, slot: types::Slot::new(7), ..order };
+    backend.open(id(3), closed).await.unwrap();
+    assert_ne!(payload(backend.seal(id(3)).await.unwrap()).slot, sealed.slot);
+}
+
+/// Once its block is the head, or it is given up, a build is over.
+#[tokio::test]
+async fn a_build_is_kept_until_it_is_cancelled_or_the_head() {
+    let world = World::new(Fork::Karst).await;
+    let backend = &world.backend;
+    let order = order_on(genesis(&world).await);
+    backend.open(id(1), order).await.unwrap();
+    let sealed = payload(backend.seal(id(1)).await.unwrap());
+    backend.import(&sealed).await.unwrap();
+    backend.set_heads(heads(order.parent, order.parent)).await.unwrap();
+    assert_eq!(payload(backend.seal(id(1)).await.unwrap()), sealed, "other heads change nothing");
+    backend.cancel(id(2)).await;
+    assert_eq!(payload(backend.seal(id(1)).await.unwrap()), sealed, "nor does the end of another build");
+    backend.set_heads(heads(sealed.block, order.parent)).await.unwrap();
+    assert_eq!(failure(backend.seal(id(1)).await), Failure::Reset);
+}
+
 /// A block that was not ordered is not passed on.
 #[tokio::test]
 async fn a_block_that_was_not_ordered_is_refused() {
@@ -250,6 +289,16 @@ async fn without_safe_and_final_blocks_the_first_block_stands_for_both() {
         let expected = heads(latest, parent);
         assert_eq!(world.backend.heads().await, Ok(expected));
     }
+    let other = stranger(parent);
+    let nothing = || Ok(Value::Null);
+    world.host.script(
+        "eth_getBlockByNumber",
+        [nothing(), nothing(), told(latest), told(BlockRef { number: parent.number, ..other })],
+    );
+    assert_eq!(failure(world.backend.heads().await), Failure::Fatal, "another first block");
+    // One height, two blocks: read while the chain moved to another branch.
+    world.host.script("eth_getBlockByNumber", [told(parent), told(other), told(latest)]);
+    assert_eq!(failure(world.backend.heads().await), Failure::Retry);
     world.host.script("eth_getBlockByNumber", [rpc(-32000, "database is closed")]);
     assert_eq!(failure(world.backend.heads().await), Failure::Retry);
     // After a crash an engine may have less than it called safe.

@@ -51,7 +51,8 @@ async fn a_sealed_payload_outlives_the_engine() {
     assert_eq!(backend.heads().await.unwrap(), heads);
 }
 
-/// Persisted and not yet announced or imported when the process was killed, on an engine that lost blocks before it too.
+/// Persisted and not yet announced or imported when the process was killed, on an engine that lost blocks before it
+/// too.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_was_persisted_is_imported_after_a_restart() {
     let builder = World::new(Fork::Karst).await;

@@ -48,8 +48,8 @@ struct Running {
 }
 
 impl Host {
-    pub(crate) fn new(last: Fork) -> Arc<Self> {
-        let genesis = genesis(last);
+    fn new(forks: &Forks) -> Arc<Self> {
+        let genesis = genesis(forks);
         let folder = tempfile::tempdir().unwrap();
         let host =
             Self { folder, genesis, running: Mutex::default(), scripts: Mutex::default(), calls: Mutex::default() };
@@ -138,14 +138,19 @@ pub(crate) struct World {
 }
 
 impl World {
+    /// A chain that has had all forks up to `last` from the beginning.
     pub(crate) async fn new(last: Fork) -> Self {
         Self::with_deadline(last, PATIENT).await
     }
 
     /// Calls end after `deadline`.
     pub(crate) async fn with_deadline(last: Fork, deadline: Duration) -> Self {
-        let host = Host::new(last);
-        let config = Arc::new(config(&host, last).await);
+        Self::with(Forks::from_genesis(last), deadline).await
+    }
+
+    pub(crate) async fn with(forks: Forks, deadline: Duration) -> Self {
+        let host = Host::new(&forks);
+        let config = Arc::new(config(&host, forks).await);
         let client = EngineClient::new(host.clone(), deadline);
         let backend = EngineBackend::new(client.clone(), config.clone(), rules(&client, &config));
         Self { host, config, client, backend }
@@ -212,8 +217,8 @@ fn refused(error: &AttributesError) -> BackendError {
     }
 }
 
-/// The genesis of a chain that has had all forks up to `last` from the beginning.
-fn genesis(last: Fork) -> GenesisFile {
+/// The genesis of a chain with these forks.
+fn genesis(forks: &Forks) -> GenesisFile {
     let dev = DevGenesis {
         chain_id: CHAIN_ID,
         balances: Vec::new(),
@@ -229,12 +234,12 @@ fn genesis(last: Fork) -> GenesisFile {
         json!({ "eip1559Elasticity": 6, "eip1559Denominator": 50,
         "eip1559DenominatorCanyon": 250 }),
     );
-    for fork in Fork::ALL.into_iter().filter(|fork| *fork <= last) {
-        if let Some(key) = genesis_key(fork) {
-            fields.insert(key, json!(0));
+    for fork in Fork::ALL {
+        if let Some((key, time)) = genesis_key(fork).zip(forks.time(fork)) {
+            fields.insert(key, json!(time));
         }
     }
-    genesis.extra_data = match last {
+    genesis.extra_data = match forks.newest(BEGAN) {
         Fork::Holocene | Fork::Isthmus => vec![0, 0, 0, 0, 250, 0, 0, 0, 6].into(),
         Fork::Jovian | Fork::Karst => [&[1, 0, 0, 0, 250, 0, 0, 0, 6][..], &[0; 8]].concat().into(),
         _ => Bytes::new(),
@@ -249,7 +254,7 @@ fn genesis_key(fork: Fork) -> Option<String> {
     }
 }
 
-async fn config(host: &Host, last: Fork) -> RollupConfig {
+async fn config(host: &Host, forks: Forks) -> RollupConfig {
     let block = host.running.lock().clone().expect("it runs");
     let block = block.call("eth_getBlockByNumber", json!(["0x0", false])).await.unwrap();
     let hash: B256 = serde_json::from_value(block["hash"].clone()).unwrap();
@@ -271,7 +276,7 @@ async fn config(host: &Host, last: Fork) -> RollupConfig {
         bedrock_sequencer_drift: 600,
         sequencing_window: 3600,
         bedrock_channel_timeout: BEDROCK_CHANNEL_TIMEOUT,
-        forks: Forks::from_genesis(last),
+        forks,
         pectra_blob_schedule_time: None,
         keep_karst_upgrade_gas: false,
         batch_inbox: Address::repeat_byte(2),
