@@ -283,6 +283,8 @@ mod tests {
         persist(&handed, &blocks).await;
         let most = (4 + SPARE_MAX + 1) as u64 * 2_000;
         assert!(handed.0.log.disk_bytes() < most, "{} bytes", handed.0.log.disk_bytes());
+        handed.0.compact().unwrap();
+        assert_eq!(handed.0.kept.lock().records, 4);
         drop(handed);
         let handed = Handed::open(folder.path(), 4).unwrap();
         assert_eq!(held(&handed).await, blocks[196..]);
