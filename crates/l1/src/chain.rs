@@ -93,6 +93,8 @@ pub struct Wanted {
     pub number: u64,
     /// How many heights below it will probably be asked for after it.
     pub more: u64,
+    /// Whose head it leads to: that endpoint must have it.
+    pub from: Option<EndpointId>,
 }
 
 /// What came of something heard.
@@ -266,19 +268,17 @@ impl Chain {
 
     /// What is to be asked for, if anything. The answer goes to [`Chain::hear_block`].
     pub fn wanted(&self) -> Option<Wanted> {
-        if let Some(lowest) = self.walk.as_ref().and_then(|walk| walk.down.last()) {
+        if let Some(walk) = &self.walk {
+            let lowest = walk.down.last()?;
             let number = lowest.number.checked_sub(1)?;
             let head = self.branches.head().map_or(0, |head| head.number);
-            return Some(Wanted {
-                hash: lowest.parent_hash,
-                number,
-                more: number.saturating_sub(head.saturating_add(1)),
-            });
+            let more = number.saturating_sub(head.saturating_add(1));
+            return Some(Wanted { hash: lowest.parent_hash, number, more, from: Some(walk.endpoint) });
         }
         let lowest = self.branches.lowest()?;
         let number = lowest.number.checked_sub(1)?;
         let to = self.look_back_to.filter(|to| *to <= number)?;
-        Some(Wanted { hash: lowest.parent_hash, number, more: number - to })
+        Some(Wanted { hash: lowest.parent_hash, number, more: number - to, from: None })
     }
 
     /// The block that was wanted, or `None` if no endpoint has it. An answer to what is not wanted any more changes nothing.

@@ -49,6 +49,16 @@ impl L1View {
         Self { branches, safe, finalized }
     }
 
+    /// Is it the same picture, to the same blocks?
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
+        let same = |one: &Option<Arc<Header>>, two: &Option<Arc<Header>>| {
+            one.as_ref().map(|header| header.hash()) == two.as_ref().map(|header| header.hash())
+        };
+        Arc::ptr_eq(&self.branches, &other.branches)
+            && same(&self.safe, &other.safe)
+            && same(&self.finalized, &other.finalized)
+    }
+
     /// The newest block; `None` before any was heard of.
     pub fn latest(&self) -> Option<&Arc<Header>> {
         self.branches.head()
