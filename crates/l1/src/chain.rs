@@ -242,7 +242,7 @@ impl Chain {
                 self.settle(&mut outcome);
             }
             Standing::TooFar if self.is_convinced_by(endpoint) => {
-                self.begin_on(vec![header], &mut outcome);
+                self.begin_on(endpoint, vec![header], &mut outcome);
                 self.settle(&mut outcome);
             }
             Standing::Doubtful | Standing::TooFar => {}
@@ -321,11 +321,11 @@ impl Chain {
         if header.number < lowest.number || header.number > top {
             return Standing::TooFar;
         }
-        if header.number < head.number || self.branches.is_left(&header.hash()) {
-            return Standing::Doubtful;
+        if header.parent_hash == head.hash() && head.number.checked_add(1) == Some(header.number) {
+            return Standing::Next;
         }
-        let next = header.parent_hash == head.hash() && head.number.checked_add(1) == Some(header.number);
-        if next { Standing::Next } else { Standing::Branch }
+        let doubtful = header.number < head.number || self.branches.is_left(&header.hash());
+        if doubtful { Standing::Doubtful } else { Standing::Branch }
     }
 
     /// Has a doubtful head of this endpoint, the present one counted, been heard often enough? More endpoints must have shown such
@@ -378,7 +378,7 @@ impl Chain {
             }
             Judgement::Overtaken => {}
             Judgement::Linked => self.adopt(walk, outcome),
-            Judgement::LinkLost => self.begin_on(walk.down, outcome),
+            Judgement::LinkLost => self.begin_on(walk.endpoint, walk.down, outcome),
             Judgement::Refused(objection) => outcome.objections.push((walk.endpoint, objection)),
         }
         true
@@ -482,13 +482,13 @@ impl Chain {
     }
 
     /// Blocks, the highest first, that cannot be linked to what is known: what is known is given up.
-    fn begin_on(&mut self, down: Vec<Arc<Header>>, outcome: &mut Outcome) {
+    fn begin_on(&mut self, endpoint: EndpointId, down: Vec<Arc<Header>>, outcome: &mut Outcome) {
         let Some(to) = down.first().map(|head| id(head)) else { return };
         let before = self.branches.head().map(|head| id(head));
         self.branches = Arc::default();
         (self.bytes, self.walk) = (0, None);
         self.waiting.clear();
-        self.stances.clear();
+        self.stances = BTreeMap::from([(endpoint, Stance::Agrees)]);
         (self.safe.block, self.safe.pending) = (None, None);
         self.finalized.pending = None;
         let mut unseen = Outcome::default();
