@@ -5,6 +5,7 @@
 //!                  └► Sources (first good answer wins; breaker; disagreement is told)
 //!                       ├► Follower ──► Chain (pure: linked heads, reorganisations, what to ask) ──► watch<L1View>
 //!                       └► Epochs ◄── L1View: headers and receipts of the blocks to cite, cached and read ahead
+//!  beacon node ──► Beacon: blobs
 //! ```
 //!
 //! [`Follower::run`] and [`Epochs::read_ahead`] are long tasks for the supervisor; all else is called. Readers of an [`L1View`]
@@ -13,15 +14,18 @@
 //! What it deliberately does not know: what a deposit or a batch is, which L1 block a rollup cites, who signs L1's blocks, metrics
 //! (an [`Observer`] hears of every call, [`Sources::status`] tells how endpoints do).
 
+mod beacon;
 mod breaker;
 mod chain;
 mod epochs;
 mod follower;
+mod http;
 mod source;
 mod sources;
 mod verify;
 mod view;
 
+pub use beacon::{Beacon, BeaconConfig, Slots};
 pub use breaker::{Breaker, BreakerConfig, BreakerState, Severity};
 pub use chain::{Chain, ChainConfig, EndpointId, Objection, Outcome, Wanted};
 pub use epochs::{Epochs, EpochsConfig, Receipts};

@@ -18,16 +18,13 @@ use serde_json::{Value, json};
 use tokio::time::timeout;
 use url::Url;
 
+use crate::http::{Http, cut};
 use crate::verify::{self, At, Block, Header, Lie, Receipt, Tag};
 
 /// Receipts asked for at the same time where an endpoint gives them only one by one.
 const SINGLE_RECEIPTS_AT_ONCE: usize = 8;
 /// Transactions that a block may have. The cheapest one takes 21,000 gas: room for two billion gas.
 const TRANSACTIONS_MAX: usize = 100_000;
-/// An answer longer than this is read off the async threads.
-const READ_ASIDE_BYTES: usize = 64 * 1024;
-/// Characters kept of what an endpoint says about an error.
-const WORDS_MAX: usize = 200;
 
 /// One endpoint, as an operator describes it.
 #[derive(Clone, Debug)]
@@ -108,9 +105,8 @@ fn hint(status: u16) -> &'static str {
 pub struct Source(Arc<Inner>);
 
 struct Inner {
-    name: Arc<str>,
-    config: SourceConfig,
-    client: reqwest::Client,
+    http: Http,
+    trusted: bool,
     next_id: AtomicU64,
     /// It has said that it does not know `eth_getBlockReceipts`.
     receipts_one_by_one: AtomicBool,
@@ -118,7 +114,7 @@ struct Inner {
 
 impl fmt::Debug for Source {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Source").field(&self.0.name).finish()
+        f.debug_tuple("Source").field(&self.0.http.name).finish()
     }
 }
 
@@ -149,25 +145,15 @@ impl Source {
     /// # Errors
     /// If the address is not one of HTTP, or this machine cannot speak https.
     pub fn new(config: SourceConfig) -> Result<Self, BadSource> {
-        let endpoint = without_secrets(&config.url);
-        let scheme = config.url.scheme();
-        if !matches!(scheme, "http" | "https") {
-            return Err(BadSource::Scheme { endpoint, scheme: scheme.to_owned() });
-        }
-        // A redirect is an error of configuration, and would carry the key to who knows where.
-        let client = reqwest::Client::builder()
-            .redirect(reqwest::redirect::Policy::none())
-            .connect_timeout(config.deadline)
-            .build()
-            .map_err(|error| BadSource::Client { endpoint: endpoint.clone(), reason: error.to_string() })?;
-        let name = endpoint.into();
+        let SourceConfig { url, trusted, deadline, answer_bytes_max } = config;
+        let http = Http::new(url, deadline, answer_bytes_max)?;
         let (next_id, receipts_one_by_one) = (AtomicU64::new(1), AtomicBool::new(false));
-        Ok(Self(Arc::new(Inner { name, config, client, next_id, receipts_one_by_one })))
+        Ok(Self(Arc::new(Inner { http, trusted, next_id, receipts_one_by_one })))
     }
 
     /// Host and port: safe to show.
     pub fn name(&self) -> &Arc<str> {
-        &self.0.name
+        &self.0.http.name
     }
 
     /// A header; `None` where the endpoint knows no such block.
@@ -176,7 +162,7 @@ impl Source {
     /// [`SourceError`].
     pub async fn header(&self, at: At) -> Result<Option<Header>, SourceError> {
         let (method, params) = block_call(at, false);
-        let believe = self.0.config.trusted;
+        let believe = self.0.trusted;
         let answer = self.ask(method, params, move |answer: RpcHeader| verify::header(at, answer, believe)).await;
         none_if_unknown(at, answer)
     }
@@ -187,7 +173,7 @@ impl Source {
     /// [`SourceError`].
     pub async fn block(&self, at: At) -> Result<Option<Block>, SourceError> {
         let (method, params) = block_call(at, true);
-        let believe = self.0.config.trusted;
+        let believe = self.0.trusted;
         let answer = self.ask(method, params, move |answer: RpcBlock| verify::block(at, answer, believe)).await;
         none_if_unknown(at, answer)
     }
@@ -207,8 +193,8 @@ impl Source {
         }
         // Together they may take no longer than one call.
         let all = self.receipts_one_by_one(header);
-        let late = |_| self.error("eth_getTransactionReceipt", Fault::Deadline(self.0.config.deadline));
-        timeout(self.0.config.deadline, all).await.map_err(late)?
+        let late = |_| self.error("eth_getTransactionReceipt", Fault::Deadline(self.0.http.deadline));
+        timeout(self.0.http.deadline, all).await.map_err(late)?
     }
 
     /// A word of an account's storage, as it stands after the block with this hash. No hash vouches for it.
@@ -274,47 +260,21 @@ impl Source {
         T: DeserializeOwned,
         U: Send + 'static,
     {
-        let deadline = self.0.config.deadline;
-        let exchange = async {
-            let id = self.0.next_id.fetch_add(1, Ordering::Relaxed);
-            let bytes = self.post(&Request { jsonrpc: "2.0", id, method, params }).await?;
-            let long = bytes.len() > READ_ASIDE_BYTES;
-            let read = move || read(&bytes, id)?.map(check).transpose().map_err(|lie| Fault::Lie(Box::new(lie)));
-            if !long {
-                return read();
+        let id = self.0.next_id.fetch_add(1, Ordering::Relaxed);
+        let request = self.0.http.post(&Request { jsonrpc: "2.0", id, method, params });
+        let read = move |status: u16, bytes: &[u8]| {
+            // Some give JSON-RPC errors a status of their own; their words say more than it does.
+            let answer = read(bytes, id);
+            if !(200..300).contains(&status) && !matches!(answer, Err(Fault::Refused { .. })) {
+                return Err(Fault::Status(status));
             }
-            let aside = tokio::task::spawn_blocking(read).await;
-            aside.unwrap_or_else(|_| Err(Fault::Garbled("reading it failed".to_owned())))
+            answer?.map(check).transpose().map_err(|lie| Fault::Lie(Box::new(lie)))
         };
-        match timeout(deadline, exchange).await {
-            Ok(outcome) => outcome.map_err(|fault| self.error(method, fault)),
-            Err(_) => Err(self.error(method, Fault::Deadline(deadline))),
-        }
-    }
-
-    async fn post(&self, request: &Request) -> Result<Vec<u8>, Fault> {
-        let max = self.0.config.answer_bytes_max;
-        // The address is taken out of the words: it may hold a key.
-        let unreachable = |error: reqwest::Error| Fault::Unreachable(chain(&error.without_url()));
-        let sent = self.0.client.post(self.0.config.url.clone()).json(request).send();
-        let mut response = sent.await.map_err(unreachable)?;
-        let mut bytes = Vec::new();
-        while let Some(chunk) = response.chunk().await.map_err(unreachable)? {
-            if bytes.len() + chunk.len() > max {
-                return Err(Fault::TooLong(max));
-            }
-            bytes.extend_from_slice(&chunk);
-        }
-        let status = response.status();
-        // Some give JSON-RPC errors a status of their own; their words say more than it does.
-        if status.is_success() || serde_json::from_slice::<Answer<Value>>(&bytes).is_ok_and(|a| a.error.is_some()) {
-            return Ok(bytes);
-        }
-        Err(Fault::Status(status.as_u16()))
+        self.0.http.exchange(method, request, read).await
     }
 
     fn error(&self, method: &'static str, fault: Fault) -> SourceError {
-        SourceError { endpoint: Arc::clone(&self.0.name), method, fault }
+        self.0.http.error(method, fault)
     }
 }
 
@@ -390,25 +350,4 @@ fn read<T: DeserializeOwned>(bytes: &[u8], id: u64) -> Result<Option<T>, Fault> 
         return Err(Fault::Garbled(format!("it answers request {other} and not {id}")));
     }
     answer.result.ok_or_else(|| Fault::Garbled("neither result nor error".to_owned()))
-}
-
-fn cut(words: &str) -> String {
-    words.chars().take(WORDS_MAX).collect()
-}
-
-/// An error with its causes: reqwest's own words alone do not say what is wrong.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut words = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        words = format!("{words}: {error}");
-        cause = error.source();
-    }
-    cut(&words)
-}
-
-/// What of an address may be shown.
-fn without_secrets(url: &Url) -> String {
-    let host = url.host_str().unwrap_or("without a host");
-    url.port_or_known_default().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"))
 }

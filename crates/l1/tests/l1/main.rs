@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on says where")]
 
 mod anvil;
+mod beacon;
 mod endpoints;
 mod random_chains;
 mod server;

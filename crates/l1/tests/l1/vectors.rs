@@ -12,17 +12,25 @@ use serde_json::Value;
 /// Name, contents, is it to be refused?
 type Sample = (String, Value, bool);
 
-/// `None`, and said so, where the vectors are absent.
-fn samples(file: &str) -> Option<Vec<Sample>> {
+/// The text of a published file; `None`, and said so, where the vectors are absent.
+pub(crate) fn vector(file: &str) -> Option<String> {
     let beside = concat!(env!("CARGO_MANIFEST_DIR"), "/../../../shared/vectors");
     let folder = std::env::var_os("SEQUENZA_VECTORS").map_or_else(|| PathBuf::from(beside), PathBuf::from);
     let path = folder.join("opstack/l1").join(file);
-    let Ok(packed) = std::fs::read(&path) else {
+    let Ok(bytes) = std::fs::read(&path) else {
         eprintln!("skipped: {} is not there (SEQUENZA_VECTORS names another place)", path.display());
         return None;
     };
+    if !file.ends_with(".gz") {
+        return Some(String::from_utf8(bytes).unwrap());
+    }
     let mut text = String::new();
-    GzDecoder::new(&packed[..]).read_to_string(&mut text).unwrap();
+    GzDecoder::new(&bytes[..]).read_to_string(&mut text).unwrap();
+    Some(text)
+}
+
+fn samples(file: &str) -> Option<Vec<Sample>> {
+    let text = vector(file)?;
     let all: BTreeMap<String, Value> = serde_json::from_str(&text).unwrap();
     let sample = |(name, entry): (String, Value)| {
         let refused = entry["metadata"]["fail"] == Value::Bool(true);
