@@ -50,7 +50,7 @@ pub struct Beacon {
     http: Http,
     slot_seconds: Option<u64>,
     slots: OnceCell<Slots>,
-    /// It does not know `getBlobs`.
+    /// What worked last is the old method.
     sidecars: AtomicBool,
 }
 
@@ -98,18 +98,23 @@ impl Beacon {
         let slots = self.slots().await?;
         let before = || Fault::Garbled(format!("genesis is at {}, after the L1 block's time {time}", slots.genesis));
         let slot = slots.at(time).ok_or_else(|| self.http.error("genesis", before()))?;
-        if !self.sidecars.load(Ordering::Relaxed) {
-            let one = |hash: B256| self.blob(slot, hash);
-            let all = stream::iter(hashes.to_vec()).map(one).buffered(AT_ONCE).try_collect::<Vec<_>>().await?;
-            if all.iter().all(Option::is_some) {
-                return Ok(all.into_iter().collect());
+        // What worked last is asked first: an old node is not asked in vain each time.
+        let old = self.sidecars.load(Ordering::Relaxed);
+        for sidecars in [old, !old] {
+            let found =
+                if sidecars { self.in_sidecars(slot, hashes).await? } else { self.by_hash(slot, hashes).await? };
+            if found.is_some() {
+                self.sidecars.store(sidecars, Ordering::Relaxed);
+                return Ok(found);
             }
         }
-        let found = self.in_sidecars(slot, hashes).await?;
-        if found.is_some() {
-            self.sidecars.store(true, Ordering::Relaxed);
-        }
-        Ok(found)
+        Ok(None)
+    }
+
+    async fn by_hash(&self, slot: u64, hashes: &[B256]) -> Result<Option<Vec<Bytes>>, SourceError> {
+        let one = |hash: B256| self.blob(slot, hash);
+        let all: Vec<_> = stream::iter(hashes.to_vec()).map(one).buffered(AT_ONCE).try_collect().await?;
+        Ok(all.into_iter().collect())
     }
 
     async fn ask_slots(&self) -> Result<Slots, SourceError> {

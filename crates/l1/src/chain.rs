@@ -156,13 +156,23 @@ enum Stance {
 struct Label {
     name: &'static str,
     block: Option<Arc<Header>>,
-    /// Heard, and not on the known part of the chain yet.
-    pending: Option<(EndpointId, Arc<Header>)>,
+    /// What each endpoint said last; `None` if it does not say.
+    claims: BTreeMap<EndpointId, Option<Arc<Header>>>,
 }
 
 impl Label {
     const fn new(name: &'static str) -> Self {
-        Self { name, block: None, pending: None }
+        Self { name, block: None, claims: BTreeMap::new() }
+    }
+
+    /// The highest block that two endpoints vouch for, out of so many that answer; one is enough where the others do not say.
+    fn vouched_for(&self, alive: usize) -> Option<(EndpointId, Arc<Header>)> {
+        let silent = self.claims.values().filter(|claim| claim.is_none()).count();
+        let needed = alive.saturating_sub(silent).clamp(1, 2);
+        let mut said: Vec<_> = self.claims.iter().filter_map(|(id, claim)| Some((*id, claim.clone()?))).collect();
+        said.sort_by_key(|(_, header)| std::cmp::Reverse(header.number));
+        // Whoever says that a block is final says so of every block below it.
+        said.into_iter().nth(needed - 1)
     }
 
     fn number(&self) -> Option<u64> {
@@ -254,15 +264,18 @@ impl Chain {
     pub fn hear_nothing(&mut self, endpoint: EndpointId) {
         self.stances.remove(&endpoint);
         self.waiting.remove(&endpoint);
+        self.safe.claims.remove(&endpoint);
+        self.finalized.claims.remove(&endpoint);
     }
 
-    /// An endpoint says that this block is safe.
-    pub fn hear_safe(&mut self, endpoint: EndpointId, header: Arc<Header>) -> Outcome {
+    /// An endpoint says that this block is safe, or that it does not know.
+    pub fn hear_safe(&mut self, endpoint: EndpointId, header: Option<Arc<Header>>) -> Outcome {
         self.hear_label(|chain| &mut chain.safe, endpoint, header)
     }
 
-    /// An endpoint says that this block is final.
-    pub fn hear_finalized(&mut self, endpoint: EndpointId, header: Arc<Header>) -> Outcome {
+    /// An endpoint says that this block is final, or that it does not know. Where several endpoints say something, two have to say
+    /// it: nothing takes a final block back.
+    pub fn hear_finalized(&mut self, endpoint: EndpointId, header: Option<Arc<Header>>) -> Outcome {
         self.hear_label(|chain| &mut chain.finalized, endpoint, header)
     }
 
@@ -456,7 +469,7 @@ impl Chain {
         let left = Arc::make_mut(&mut self.branches).rewind(ancestor, self.config.window);
         self.bytes = self.bytes.saturating_sub(left);
         outcome.news.push(News::Reorged { from, to: id(&to), depth: from.number - ancestor });
-        // What is below a safe block is safe; what is pending was said of the branch that is left.
+        // What is below a safe block is safe.
         if self.safe.number().is_some_and(|safe| safe > ancestor) {
             self.safe.block = Some(to);
         }
@@ -489,8 +502,9 @@ impl Chain {
         (self.bytes, self.walk) = (0, None);
         self.waiting.clear();
         self.stances = BTreeMap::from([(endpoint, Stance::Agrees)]);
-        (self.safe.block, self.safe.pending) = (None, None);
-        self.finalized.pending = None;
+        self.safe.block = None;
+        self.safe.claims.clear();
+        self.finalized.claims.clear();
         let mut unseen = Outcome::default();
         for header in down.into_iter().rev() {
             self.extend(header, &mut unseen);
@@ -503,37 +517,39 @@ impl Chain {
         self.look_back_to = lowest.checked_sub(1).map(|_| lowest.saturating_sub(self.config.look_back));
     }
 
-    fn hear_label(&mut self, label: fn(&mut Self) -> &mut Label, endpoint: EndpointId, header: Arc<Header>) -> Outcome {
+    fn hear_label(
+        &mut self,
+        label: fn(&mut Self) -> &mut Label,
+        endpoint: EndpointId,
+        header: Option<Arc<Header>>,
+    ) -> Outcome {
         let mut outcome = Outcome::default();
-        let known = label(self).number();
-        // Never back: an older answer is a late one.
-        if known.is_none_or(|known| header.number > known) {
-            label(self).pending = Some((endpoint, header));
-            self.settle(&mut outcome);
-        }
+        label(self).claims.insert(endpoint, header);
+        self.settle(&mut outcome);
         outcome
     }
 
     /// The safe or finalized block that was heard, once the chain is known up and down to it.
     fn settle_label(&mut self, label: fn(&mut Self) -> &mut Label, outcome: &mut Outcome) {
-        let Some((endpoint, header)) = label(self).pending.take() else { return };
+        let alive = self.stances.len();
+        let Some((endpoint, header)) = label(self).vouched_for(alive) else { return };
         let (Some(head), Some(lowest)) = (self.branches.head().map(|head| id(head)), self.branches.lowest()) else {
-            label(self).pending = Some((endpoint, header));
             return;
         };
         let (lowest, claimed, name) = (lowest.number, id(&header), label(self).name);
-        if header.number > head.number {
-            label(self).pending = Some((endpoint, header));
-        } else if self.branches.is_canonical(&claimed) || header.number < lowest && !self.can_deepen_to(header.number) {
-            // Far below all that is kept it cannot be linked, and is believed.
-            let block = &mut label(self).block;
-            if block.as_ref().is_none_or(|known| known.number < header.number) {
-                *block = Some(Arc::clone(&header));
-                outcome.news.push(if name == "safe" { News::Safe(header) } else { News::Finalized(header) });
-            }
-        } else if header.number < lowest {
-            label(self).pending = Some((endpoint, header));
+        // Never back: an older answer is a late one. And a higher one waits for the head.
+        if header.number > head.number || label(self).number().is_some_and(|known| header.number <= known) {
+            return;
+        }
+        if header.number < lowest && self.can_deepen_to(header.number) {
+            return;
+        }
+        // Far below all that is kept it cannot be linked, and is believed.
+        if header.number < lowest || self.branches.is_canonical(&claimed) {
+            label(self).block = Some(Arc::clone(&header));
+            outcome.news.push(if name == "safe" { News::Safe(header) } else { News::Finalized(header) });
         } else {
+            label(self).claims.remove(&endpoint);
             outcome.objections.push((endpoint, Objection::NotOnChain { label: name, claimed, head }));
         }
     }

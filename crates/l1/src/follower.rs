@@ -167,21 +167,18 @@ impl Follower {
     }
 
     fn hear_head(&mut self, tag: Tag, id: EndpointId, answer: Result<Option<Header>, ReadError>) {
-        let header = match answer {
-            Ok(Some(header)) => Arc::new(header),
-            Ok(None) => return,
-            Err(error) => {
-                debug!(%error, "no L1 head");
-                if tag == Tag::Latest {
-                    self.chain.hear_nothing(id);
-                }
+        if let Err(error) = &answer {
+            debug!(%error, tag = tag.as_str(), "no L1 head");
+        }
+        let header = answer.ok().flatten().map(Arc::new);
+        let outcome = match (tag, header) {
+            (Tag::Latest, Some(header)) => self.chain.hear_latest(id, header),
+            (Tag::Latest, None) => {
+                self.chain.hear_nothing(id);
                 return;
             }
-        };
-        let outcome = match tag {
-            Tag::Latest => self.chain.hear_latest(id, header),
-            Tag::Safe => self.chain.hear_safe(id, header),
-            Tag::Finalized => self.chain.hear_finalized(id, header),
+            (Tag::Safe, header) => self.chain.hear_safe(id, header),
+            (Tag::Finalized, header) => self.chain.hear_finalized(id, header),
         };
         self.tell(outcome);
     }
@@ -246,6 +243,9 @@ impl Follower {
                 News::Safe(header) => debug!(number = header.number, "L1 block is safe"),
                 News::Finalized(header) => debug!(number = header.number, "L1 block is final"),
             }
+        }
+        if let Some(head) = self.chain.view().latest() {
+            self.sources.note_followed(head.number);
         }
         self.view.send_if_modified(|shown| {
             let view = self.chain.view();

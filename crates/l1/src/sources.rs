@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::future::Future;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use alloy_primitives::{Address, B256};
@@ -136,7 +137,7 @@ pub struct EndpointStatus {
     pub breaker: BreakerState,
     /// Its newest block.
     pub head: Option<u64>,
-    /// How many blocks it is behind the newest head of all endpoints.
+    /// How many blocks it is behind the head that is followed, or, before there is one, behind the newest that was told.
     pub lag: Option<u64>,
     /// How long it usually takes to answer with a header.
     pub pace: Option<Duration>,
@@ -177,6 +178,8 @@ pub struct Sources(Arc<Inner>);
 struct Inner {
     config: SourcesConfig,
     endpoints: Vec<Endpoint>,
+    /// The head that is linked and believed; 0 before there is one.
+    followed: AtomicU64,
     seen: Mutex<BTreeMap<u64, BTreeMap<EndpointId, B256>>>,
     events: broadcast::Sender<SourceEvent>,
     observer: Option<Observer>,
@@ -215,7 +218,8 @@ impl Sources {
         };
         let endpoints = sources.into_iter().map(endpoint).collect();
         let (events, _) = broadcast::channel(EVENTS_MAX);
-        Self(Arc::new(Inner { config, endpoints, seen: Mutex::default(), events, observer }))
+        let followed = AtomicU64::new(0);
+        Self(Arc::new(Inner { config, endpoints, followed, seen: Mutex::default(), events, observer }))
     }
 
     /// Every endpoint.
@@ -317,8 +321,13 @@ impl Sources {
         read.map_err(|error| ReadError::Failed(vec![error]))
     }
 
+    /// The head of the chain that is followed is at this height: endpoints are measured by it.
+    pub(crate) fn note_followed(&self, number: u64) {
+        self.0.followed.store(number, Ordering::Relaxed);
+    }
+
     /// A claim of this endpoint was refused.
-    pub fn object(&self, id: EndpointId, objection: Objection) {
+    pub(crate) fn object(&self, id: EndpointId, objection: Objection) {
         let severity = match objection {
             Objection::LeavesOutFinalized { .. } | Objection::Unlinked { .. } | Objection::Heights { .. } => {
                 Severity::False
@@ -421,7 +430,12 @@ impl Sources {
         self.0.endpoints[id.0].state.lock().breaker.admit(Instant::now())
     }
 
+    /// The head that is followed, so that nobody looks fresh by a false one; without a follower the highest that was told.
     fn best_head(&self) -> Option<u64> {
+        let followed = self.0.followed.load(Ordering::Relaxed);
+        if followed > 0 {
+            return Some(followed);
+        }
         self.0.endpoints.iter().filter_map(|endpoint| endpoint.state.lock().head).max()
     }
 

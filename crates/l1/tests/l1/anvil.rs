@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use alloy_primitives::B256;
 use l1::{
-    At, BreakerConfig, BreakerState, Epochs, EpochsConfig, Follower, FollowerConfig, L1View, News, Source,
-    SourceConfig, Sources, SourcesConfig, Tag,
+    At, Beacon, BeaconConfig, BreakerConfig, BreakerState, Epochs, EpochsConfig, Fault, Follower, FollowerConfig,
+    L1View, News, Source, SourceConfig, Sources, SourcesConfig, Tag,
 };
 use optimism::BlockId;
 use parking_lot::Mutex;
@@ -203,6 +203,20 @@ async fn blocks_and_receipts_of_another_client_pass_every_check() {
     });
     let proxy = Server::start(handler).await;
     assert_eq!(proxy.source().receipts(&block.header).await.unwrap(), receipts);
+}
+
+#[tokio::test]
+async fn the_beacon_routes_of_anvil_are_understood() {
+    let Some(anvil) = Anvil::start().await else { return };
+    anvil.mine(3).await;
+    let url = config(anvil.address).url;
+    let unknown = Beacon::new(BeaconConfig::new(url.clone())).unwrap();
+    let error = unknown.slots().await.unwrap_err();
+    assert_eq!(error.fault, Fault::Status(404), "anvil does not tell how long a slot is");
+    let beacon = Beacon::new(BeaconConfig { slot_seconds: Some(12), ..BeaconConfig::new(url) }).unwrap();
+    let slots = beacon.slots().await.unwrap();
+    // There a slot is a block number. This block has no blobs.
+    assert_eq!(beacon.blobs(slots.genesis + 2 * 12, &[B256::repeat_byte(1)]).await.unwrap(), None);
 }
 
 fn l1_receipt_succeeded(receipt: &l1::Receipt) -> bool {

@@ -330,7 +330,7 @@ fn a_chain_without_the_finalized_block_is_refused() {
     let mut chain = knows(&world, ChainConfig::default());
     let honest = world.clone();
     let finalized = Arc::clone(&world.chain[40]);
-    let outcome = chain.hear_finalized(EndpointId(0), Arc::clone(&finalized));
+    let outcome = chain.hear_finalized(EndpointId(0), Some(Arc::clone(&finalized)));
     assert_eq!(outcome.news, [News::Finalized(Arc::clone(&finalized))]);
     world.reorganise(11, 20);
     told(&mut chain, 1, world.head());
@@ -404,25 +404,44 @@ fn safe_and_finalized_wait_for_the_chain_and_never_go_back() {
     world.extend(10);
     // Ahead of the head: it counts when the head gets there.
     let (safe, finalized) = (Arc::clone(&world.chain[55]), Arc::clone(&world.chain[52]));
-    assert_eq!(chain.hear_safe(EndpointId(0), Arc::clone(&safe)), Outcome::default());
-    assert_eq!(chain.hear_finalized(EndpointId(0), Arc::clone(&finalized)), Outcome::default());
+    assert_eq!(chain.hear_safe(EndpointId(0), Some(Arc::clone(&safe))), Outcome::default());
+    assert_eq!(chain.hear_finalized(EndpointId(0), Some(Arc::clone(&finalized))), Outcome::default());
     assert_eq!(chain.view().safe(), None);
     told(&mut chain, 0, world.head());
     answer_all(&mut chain, &world);
     assert_eq!(chain.view().safe(), Some(&safe));
     assert_eq!(chain.view().finalized(), Some(&finalized));
     let older = Arc::clone(&world.chain[51]);
-    assert_eq!(chain.hear_finalized(EndpointId(1), older), Outcome::default());
+    assert_eq!(chain.hear_finalized(EndpointId(1), Some(older)), Outcome::default());
     assert_eq!(chain.view().finalized(), Some(&finalized));
     // One of another branch is refused.
     let other = Arc::new(child(&world.chain[55], 999));
-    let outcome = chain.hear_safe(EndpointId(1), Arc::clone(&other));
+    let outcome = chain.hear_safe(EndpointId(1), Some(Arc::clone(&other)));
     assert!(matches!(outcome.objections[..], [(EndpointId(1), Objection::NotOnChain { label: "safe", .. })]));
     // A reorganisation takes the safe block down to the common ancestor.
     world.reorganise(7, 9);
     told(&mut chain, 0, world.head());
     answer_all(&mut chain, &world);
     assert_eq!(chain.view().safe().map(|block| block.number), Some(53));
+}
+
+#[test]
+fn one_endpoint_alone_makes_nothing_final_where_another_could_say_it_too() {
+    let world = World::new(0, 50);
+    let mut chain = knows(&world, ChainConfig::default());
+    told(&mut chain, 1, world.head());
+    let (high, low) = (Arc::clone(&world.chain[50]), Arc::clone(&world.chain[30]));
+    assert_eq!(chain.hear_finalized(EndpointId(0), Some(Arc::clone(&high))), Outcome::default());
+    let outcome = chain.hear_finalized(EndpointId(1), Some(Arc::clone(&low)));
+    assert_eq!(outcome.news, [News::Finalized(low)]);
+    // One that does not know, or does not answer any more, is not waited for.
+    let outcome = chain.hear_finalized(EndpointId(1), None);
+    assert_eq!(outcome.news, [News::Finalized(Arc::clone(&high))]);
+    let mut chain = knows(&world, ChainConfig::default());
+    told(&mut chain, 1, world.head());
+    chain.hear_nothing(EndpointId(1));
+    let outcome = chain.hear_finalized(EndpointId(0), Some(Arc::clone(&high)));
+    assert_eq!(outcome.news, [News::Finalized(high)]);
 }
 
 #[test]
