@@ -271,19 +271,18 @@ impl Sources {
     /// [`ReadError`].
     pub async fn receipts(&self, header: &Header) -> Result<Vec<Receipt>, ReadError> {
         let mut pause = RECEIPTS_PAUSE;
-        for tries_left in (0..RECEIPTS_TRIES).rev() {
-            let read = |source: Source| async move { source.receipts(header).await.map(Some) };
-            match self.first_good(Kind::Receipts, None, read).await {
-                Ok(Some(receipts)) => return Ok(receipts),
+        let mut tries_left = RECEIPTS_TRIES;
+        loop {
+            tries_left -= 1;
+            let read = |source: Source| async move { source.receipts(header).await };
+            match self.first_some(Kind::Receipts, read).await {
                 Err(ReadError::Failed(errors)) if tries_left > 0 && errors.iter().any(is_not_yet) => {
                     sleep(pause).await;
                     pause *= 2;
                 }
-                Err(error) => return Err(error),
-                Ok(None) => break,
+                answer => return answer,
             }
         }
-        Err(ReadError::Failed(Vec::new()))
     }
 
     /// A word of an account's storage after the block with this hash. It is as true as the endpoint that answers.
@@ -291,8 +290,8 @@ impl Sources {
     /// # Errors
     /// [`ReadError`].
     pub async fn storage(&self, account: Address, slot: B256, block: B256) -> Result<B256, ReadError> {
-        let read = |source: Source| async move { source.storage(account, slot, block).await.map(Some) };
-        self.first_good(Kind::Word, None, read).await?.ok_or_else(|| ReadError::Failed(Vec::new()))
+        let read = |source: Source| async move { source.storage(account, slot, block).await };
+        self.first_some(Kind::Word, read).await
     }
 
     /// Which chain each endpoint serves: to be looked at once, at the start.
@@ -337,6 +336,19 @@ impl Sources {
         };
         let _ = self.0.events.send(SourceEvent::Refused(id, objection));
         self.count_fault(id, severity, objection.to_string());
+    }
+
+    /// As [`Self::first_good`], where there always is an answer.
+    async fn first_some<T, F>(&self, kind: Kind, read: impl Fn(Source) -> F) -> Result<T, ReadError>
+    where
+        F: Future<Output = Result<T, SourceError>>,
+    {
+        let read = |source| {
+            let answer = read(source);
+            async move { answer.await.map(Some) }
+        };
+        // `None` is never made above; were it, it would be no answer.
+        self.first_good(kind, None, read).await?.ok_or_else(|| ReadError::Failed(Vec::new()))
     }
 
     /// Asks one endpoint after the other, as the module says.

@@ -185,6 +185,9 @@ async fn blocks_and_receipts_of_another_client_pass_every_check() {
     let receipts = source.receipts(&block.header).await.unwrap();
     assert_eq!(receipts.len(), 3);
     assert!(receipts.iter().all(l1_receipt_succeeded));
+    let sources = Sources::new(vec![anvil.source()], SourcesConfig::default(), None);
+    assert_eq!(sources.block(At::Number(1)).await.unwrap(), Some(block.clone()));
+    assert!(matches!(sources.chain_ids().await[..], [(_, Ok(31337))]));
     let word = source.storage(alloy_primitives::Address::ZERO, B256::ZERO, block.header.hash()).await.unwrap();
     assert_eq!(word, B256::ZERO);
     assert_eq!(source.header(At::Number(2)).await.unwrap(), None);

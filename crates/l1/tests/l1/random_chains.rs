@@ -26,6 +26,8 @@ enum Step {
     Unasked(usize),
     /// The second reader looks.
     Look,
+    /// Endpoints 0 and 1 tell the final block: so far below the head.
+    Finalize(u64),
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -39,6 +41,7 @@ fn step() -> impl Strategy<Value = Step> {
         6 => (1..30_usize).prop_map(Step::Answer),
         1 => (0..40_usize).prop_map(Step::Unasked),
         2 => Just(Step::Look),
+        1 => (70..90_u64).prop_map(Step::Finalize),
     ]
 }
 
@@ -85,6 +88,8 @@ impl Reader {
 
 struct Trial {
     world: World,
+    /// Nothing up to this height is reorganised.
+    final_at: u64,
     chain: Chain,
     reader: Reader,
     second: Reader,
@@ -97,7 +102,7 @@ impl Trial {
         chain.hear_latest(EndpointId(0), Arc::clone(world.head()));
         let at = || Reader { chain: vec![id(world.head())] };
         let (reader, second) = (at(), at());
-        let mut trial = Self { world, chain, reader, second };
+        let mut trial = Self { world, final_at: 0, chain, reader, second };
         // The look back, so that a reorganisation finds what it goes back to.
         trial.answer(usize::MAX);
         assert_eq!(trial.chain.view().lowest().map(|lowest| lowest.number), Some(1100 - 64));
@@ -133,15 +138,39 @@ impl Trial {
                 }
             }
             Step::Look => self.look(),
+            Step::Finalize(below) => {
+                let number = self.world.head().number.saturating_sub(below).max(self.final_at);
+                if number >= self.lowest() {
+                    self.final_at = number;
+                    self.tell_final();
+                }
+            }
         }
         check_view(&self.chain.view());
     }
 
-    /// How deep a reorganisation may be so that even the lowest block kept stays.
+    fn lowest(&self) -> u64 {
+        self.chain.view().lowest().unwrap().number
+    }
+
+    /// How deep a reorganisation may be so that the final block and the lowest block kept stay.
     fn room(&self) -> usize {
-        let lowest = self.chain.view().lowest().unwrap().number;
-        let above = self.world.chain.iter().rev().take_while(|block| block.number > lowest).count();
-        above.saturating_sub(1)
+        let stays = self.lowest().max(self.final_at);
+        self.world.chain.iter().rev().take_while(|block| block.number > stays).count()
+    }
+
+    fn final_block(&self) -> Option<&Arc<Header>> {
+        self.world.chain.iter().find(|block| block.number == self.final_at)
+    }
+
+    fn tell_final(&mut self) {
+        let Some(block) = self.final_block().cloned() else { return };
+        for endpoint in [EndpointId(0), EndpointId(1)] {
+            let before = self.chain.view().finalized().map(|block| block.number);
+            let outcome = self.chain.hear_finalized(endpoint, Some(Arc::clone(&block)));
+            self.note(&outcome);
+            assert!(self.chain.view().finalized().map(|block| block.number) >= before);
+        }
     }
 
     fn tell(&mut self, endpoint: usize) {
@@ -160,7 +189,14 @@ impl Trial {
     }
 
     fn note(&mut self, outcome: &Outcome) {
-        assert_eq!(outcome.objections, []);
+        // Only the endpoint that stands still can be on a branch that finality has ended. And what is final is not on the chain as
+        // long as the chain is on another branch.
+        let fair = |(endpoint, objection): &(EndpointId, Objection)| match objection {
+            Objection::LeavesOutFinalized { .. } => *endpoint == EndpointId(2),
+            Objection::NotOnChain { .. } => true,
+            Objection::Unlinked { .. } | Objection::Heights { .. } => false,
+        };
+        assert!(outcome.objections.iter().all(fair), "{:?}", outcome.objections);
         self.reader.hear(&self.world, &outcome.news);
         if let Some(head) = self.chain.view().latest() {
             assert_eq!(self.reader.head(), id(head));
@@ -186,6 +222,7 @@ impl Trial {
             self.tell(1);
             self.answer(usize::MAX);
         }
+        self.tell_final();
     }
 }
 
@@ -222,6 +259,10 @@ proptest! {
         let stale = Arc::clone(&heads[heads.len().saturating_sub(1 + stale)]);
         trial.settle(Some(&stale));
         prop_assert_eq!(trial.reader.head(), id(trial.world.head()));
+        if trial.final_at > 0 {
+            let view = trial.chain.view();
+            prop_assert_eq!(view.finalized(), trial.final_block());
+        }
         trial.look();
         prop_assert_eq!(trial.second.head(), id(trial.world.head()));
     }
