@@ -117,8 +117,10 @@ impl Trial {
 
     fn perform(&mut self, step: &Step) {
         match *step {
-            Step::Extend(count) => self.world.extend(count),
-            Step::Reorganise(depth, count) => self.world.reorganise(depth.min(self.room()), count),
+            Step::Extend(count) => self.world.extend(count.min(self.room_above())),
+            Step::Reorganise(depth, count) => {
+                self.world.reorganise(depth.min(self.room()), count.min(self.room_above().max(1)));
+            }
             Step::Tell(endpoint) => self.tell(endpoint),
             Step::TellOld(back) => {
                 let heads = &self.world.heads;
@@ -151,6 +153,12 @@ impl Trial {
 
     fn lowest(&self) -> u64 {
         self.chain.view().lowest().unwrap().number
+    }
+
+    /// How many blocks L1 may run ahead without being out of reach.
+    fn room_above(&self) -> u64 {
+        let head = self.chain.view().latest().unwrap().number;
+        (head + 400).saturating_sub(self.world.head().number)
     }
 
     /// How deep a reorganisation may be so that the final block and the lowest block kept stay.
@@ -197,6 +205,10 @@ impl Trial {
             Objection::Unlinked { .. } | Objection::Heights { .. } => false,
         };
         assert!(outcome.objections.iter().all(fair), "{:?}", outcome.objections);
+        // A reader that looks too seldom is told so, elsewhere; this one looks just often enough.
+        if self.world.head().number > 1500 && self.lowest() + 150 > self.second.head().number {
+            self.look();
+        }
         self.reader.hear(&self.world, &outcome.news);
         if let Some(head) = self.chain.view().latest() {
             assert_eq!(self.reader.head(), id(head));
