@@ -423,21 +423,17 @@ impl Chain {
         {
             return Judgement::Refused(Objection::Heights { head: id(above), parent: lowest.number });
         }
-        if let Some(parent) = self.branches.canonical_number(&lowest.parent_hash) {
-            if parent.checked_add(1) != Some(lowest.number) {
-                return Judgement::Refused(Objection::Heights { head: id(lowest), parent });
-            }
-            return match self.finalized.block.as_deref().map(id) {
-                Some(finalized) if parent < finalized.number => {
-                    Judgement::Refused(Objection::LeavesOutFinalized { head, finalized })
-                }
-                _ => Judgement::Linked,
-            };
-        }
+        let linked = self.branches.canonical_number(&lowest.parent_hash);
         if let Some(finalized) = self.finalized.block.as_deref().map(id)
             && lowest.number <= finalized.number.saturating_add(1)
+            && linked.is_none_or(|parent| parent < finalized.number)
         {
             return Judgement::Refused(Objection::LeavesOutFinalized { head, finalized });
+        }
+        if let Some(parent) = linked {
+            let fits = parent.checked_add(1) == Some(lowest.number);
+            let heights = Objection::Heights { head: id(lowest), parent };
+            return if fits { Judgement::Linked } else { Judgement::Refused(heights) };
         }
         let bottom = self.branches.lowest().map_or(0, |lowest| lowest.number);
         // A reorganisation reaches no deeper than what is kept; a gap above the head may be as long again.

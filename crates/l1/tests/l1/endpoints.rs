@@ -334,6 +334,24 @@ async fn the_follower_goes_on_beside_endpoints_that_hang_and_lag() {
     stop.cancel();
 }
 
+/// The first head is not simply the first answer, nor the lowest: where there are three, one liar is outvoted from the start.
+#[tokio::test]
+async fn the_first_head_is_the_one_in_the_middle() {
+    let world = Arc::new(Mutex::new(World::new(10_000, 50)));
+    for absurd in [3, u64::MAX / 2] {
+        let liar = honest_server(&Arc::new(Mutex::new(World::new(absurd, 0)))).await;
+        let (one, other) = (honest_server(&world).await, honest_server(&world).await);
+        let all = vec![liar.source(), one.source(), other.source()];
+        let stop = CancellationToken::new();
+        let mut view = follow(&Sources::new(all, SourcesConfig::default(), None), &stop);
+        let first = view.wait_for(|view| view.latest().is_some());
+        let first = tokio::time::timeout(LONG, first).await.expect("a head is there in time").unwrap();
+        assert_eq!(first.latest().map(|head| head.number), Some(10_050));
+        drop(first);
+        stop.cancel();
+    }
+}
+
 #[tokio::test]
 async fn epochs_answer_the_questions_of_origins() {
     let world = shared(100);

@@ -372,6 +372,9 @@ fn an_endpoint_that_falls_silent_vouches_for_nothing() {
     }
     assert_eq!(chain.wanted(), None, "endpoint 0 holds to the chain, and one against one is no majority");
     chain.hear_nothing(EndpointId(0));
+    // That one endpoint has said it often does not help another that says it for the first time.
+    told(&mut chain, 2, world.head());
+    assert_eq!(chain.wanted(), None);
     told(&mut chain, 1, world.head());
     answer_all(&mut chain, &world);
     assert_eq!(head(&chain), world.head().hash());
@@ -388,6 +391,7 @@ fn a_chain_without_the_finalized_block_is_refused() {
     world.reorganise(11, 20);
     told(&mut chain, 1, world.head());
     let outcome = answer_all(&mut chain, &world);
+    assert_eq!(chain.wanted(), None);
     let objection = Objection::LeavesOutFinalized { head: id(world.head()), finalized: id(&finalized) };
     assert_eq!(outcome.objections, [(EndpointId(1), objection)]);
     assert_eq!(head(&chain), honest.head().hash());
