@@ -1,11 +1,11 @@
 //! The blobs of L1 blocks, from a beacon node.
 //!
-//! Methods: <https://ethereum.github.io/beacon-APIs/>, `getGenesis`, `getSpec`, `getBlobs`, and `getBlobSidecars` for nodes that do not
-//! know `getBlobs`.
+//! Methods: <https://ethereum.github.io/beacon-APIs/>, `getGenesis`, `getSpec`, `getBlobs`, and `getBlobSidecars` for
+//! nodes that do not know `getBlobs`.
 //!
-//! **What comes is not proven to be the blob of its versioned hash**: no library for KZG commitments in pure Rust is among ours.
-//! Until there is one, a beacon node is trusted with the contents of blobs. Each blob is asked for by its own hash, so that a
-//! node cannot mix them up by mistake.
+//! **What comes is not proven to be the blob of its versioned hash**: no library for KZG commitments in pure Rust is
+//! among ours. Until there is one, a beacon node is trusted with the contents of blobs. Each blob is asked for by its
+//! own hash, so that a node cannot mix them up by mistake.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -89,8 +89,8 @@ impl Beacon {
         self.slots.get_or_try_init(|| self.ask_slots()).await.copied()
     }
 
-    /// The blobs of these hashes, in this order, of the L1 block of this time (seconds since the Unix epoch). `None` if the node has
-    /// not one of them: the block has no such blob, or it is too old and was dropped.
+    /// The blobs of these hashes, in this order, of the L1 block of this time (seconds since the Unix epoch). `None`
+    /// if the node lacks any of them: the block has no such blob, or it is too old and was dropped.
     ///
     /// # Errors
     /// [`SourceError`].

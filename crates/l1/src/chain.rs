@@ -1,13 +1,15 @@
-//! L1's chain as it is heard, block by block and through every reorganisation. Pure: it is told answers and says what to ask.
+//! L1's chain as it is heard, block by block and through every reorganisation. Pure: it is told answers and says what
+//! to ask.
 //!
-//! A head counts only once it is linked, parent hash by parent hash, to a block that counts already; the blocks between
-//! are asked for one by one, so none is skipped. What is not a step forward is doubted: a block on the chain below its head is a
-//! late answer; a head that is lower, or on a branch that was left, or too far away to be linked, has to be heard several
-//! times in a row, by more endpoints than still hold to the known chain. A head whose chain leaves out the finalized block is
-//! refused, and so is one whose parents nobody has.
+//! A head counts only once it is linked, parent hash by parent hash, to a block that counts already; the blocks
+//! between are asked for one by one, so none is skipped. What is not a step forward is doubted: a block on the chain
+//! below its head is a late answer; a head that is lower, or on a branch that was left, or too far away to be linked,
+//! has to be heard several times in a row, by more endpoints than still hold to the known chain. A head whose chain
+//! leaves out the finalized block is refused, and so is one whose parents nobody has.
 //!
-//! Headers prove their order and nothing more: who votes for them is not checked here. An endpoint that lies with headers which
-//! it made itself can show a false branch above the finalized block. Several endpoints make that visible, and finality ends it.
+//! Headers prove their order and nothing more: who votes for them is not checked here. An endpoint that lies with
+//! headers which it made itself can show a false branch above the finalized block. Several endpoints make that
+//! visible, and finality ends it.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -47,8 +49,8 @@ pub struct EndpointId(pub usize);
 /// A claim that cannot be followed. It counts against the endpoint that made it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Objection {
-    /// Final blocks are on every chain that is built on. If every endpoint says so, L1 itself has failed, or the endpoints serve
-    /// another chain than before.
+    /// Final blocks are on every chain that is built on. If every endpoint says so, L1 itself has failed, or the
+    /// endpoints serve another chain than before.
     #[error("head {head} is on a chain without {finalized}, which is final")]
     LeavesOutFinalized {
         /// What is claimed.
@@ -165,7 +167,8 @@ impl Label {
         Self { name, block: None, claims: BTreeMap::new() }
     }
 
-    /// The highest block that two endpoints vouch for, out of so many that answer; one is enough where the others do not say.
+    /// The highest block that two endpoints vouch for, out of so many that answer; one is enough where the others do
+    /// not say.
     fn vouched_for(&self, alive: usize) -> Option<(EndpointId, Arc<Header>)> {
         let silent = self.claims.values().filter(|claim| claim.is_none()).count();
         let needed = alive.saturating_sub(silent).clamp(1, 2);
@@ -273,8 +276,8 @@ impl Chain {
         self.hear_label(|chain| &mut chain.safe, endpoint, header)
     }
 
-    /// An endpoint says that this block is final, or that it does not know. Where several endpoints say something, two have to say
-    /// it: nothing takes a final block back.
+    /// An endpoint says that this block is final, or that it does not know. Where several endpoints say something, two
+    /// have to say it: nothing takes a final block back.
     pub fn hear_finalized(&mut self, endpoint: EndpointId, header: Option<Arc<Header>>) -> Outcome {
         self.hear_label(|chain| &mut chain.finalized, endpoint, header)
     }
@@ -294,7 +297,8 @@ impl Chain {
         Some(Wanted { hash: lowest.parent_hash, number, more: number - to, from: None })
     }
 
-    /// The block that was wanted, or `None` if no endpoint has it. An answer to what is not wanted any more changes nothing.
+    /// The block that was wanted, or `None` if no endpoint has it. An answer to what is not wanted any more changes
+    /// nothing.
     pub fn hear_block(&mut self, asked: B256, header: Option<Arc<Header>>) -> Outcome {
         let mut outcome = Outcome::default();
         if self.wanted().is_none_or(|wanted| wanted.hash != asked) {
@@ -341,8 +345,8 @@ impl Chain {
         if doubtful { Standing::Doubtful } else { Standing::Branch }
     }
 
-    /// Has a doubtful head of this endpoint, the present one counted, been heard often enough? More endpoints must have shown such
-    /// heads again and again than hold to the chain.
+    /// Has a doubtful head of this endpoint, the present one counted, been heard often enough? More endpoints must
+    /// have shown such heads again and again than hold to the chain.
     fn is_convinced_by(&mut self, endpoint: EndpointId) -> bool {
         // There is nothing to doubt the first head by.
         if self.branches.head().is_none() {
@@ -376,7 +380,8 @@ impl Chain {
         &mut self.finalized
     }
 
-    /// One step of the walk, or the beginning of the next one; false when an answer is needed, or nothing is to be done.
+    /// One step of the walk, or the beginning of the next one; false when an answer is needed, or nothing is to be
+    /// done.
     fn step(&mut self, outcome: &mut Outcome) -> bool {
         let Some(walk) = self.walk.take().or_else(|| self.next_walk()) else { return false };
         match self.judge(&walk) {

@@ -1,7 +1,7 @@
 //! What the next blocks need of L1: the headers and receipts of the blocks that they cite.
 //!
-//! What is cached is served without asking anyone. What the chain will cite next is read ahead, so that the beginning of an epoch
-//! does not wait for L1.
+//! What is cached is served without asking anyone. What the chain will cite next is read ahead, so that the beginning
+//! of an epoch does not wait for L1.
 
 use std::collections::HashSet;
 use std::num::NonZeroUsize;
@@ -98,8 +98,9 @@ impl Epochs {
         Ok(header)
     }
 
-    /// The block of the chain at this height, if it is `confirmations` below L1's head; `None` if it is not, or does not exist.
-    /// Genesis is never held back, and nothing is while the head is unknown (opstack origin selector, "confirmation depth").
+    /// The block of the chain at this height, if it is `confirmations` below L1's head; `None` if it is not, or does
+    /// not exist. Genesis is never held back, and nothing is while the head is unknown (opstack origin selector,
+    /// "confirmation depth").
     ///
     /// # Errors
     /// [`ReadError`].

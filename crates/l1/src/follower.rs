@@ -1,7 +1,7 @@
 //! The task that keeps [`Chain`] up to date and shows it to everyone.
 //!
-//! It never waits for one answer: every call runs by itself, and whatever comes first is heard first. An endpoint that hangs
-//! therefore delays nothing but itself.
+//! It never waits for one answer: every call runs by itself, and whatever comes first is heard first. An endpoint that
+//! hangs therefore delays nothing but itself.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
@@ -22,7 +22,8 @@ use crate::view::{L1View, News};
 
 /// Headers fetched at once where many are missing.
 const FETCHED_AT_ONCE: u64 = 16;
-/// How long the first heads of all endpoints are waited for, so that the first one is not simply that of the fastest liar.
+/// How long the first heads of all endpoints are waited for, so that the first one is not simply that of the fastest
+/// liar.
 const FIRST_HEADS: Duration = Duration::from_secs(2);
 /// The first and the longest pause after a block could not be fetched.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(5));
@@ -57,7 +58,7 @@ pub struct Follower {
     view: watch::Sender<L1View>,
     calls: JoinSet<Answer>,
     /// Looks that are not answered yet.
-    looking: BTreeSet<(u8, EndpointId)>,
+    looking: BTreeSet<(Tag, EndpointId)>,
     /// The block that is being fetched.
     fetching: Option<B256>,
     /// Blocks fetched ahead of being wanted.
@@ -144,7 +145,7 @@ impl Follower {
     /// Asks every endpoint that is not being asked already.
     fn look(&mut self, tag: Tag) {
         for id in self.sources.ids() {
-            if !self.looking.insert((tag as u8, id)) {
+            if !self.looking.insert((tag, id)) {
                 continue;
             }
             let sources = self.sources.clone();
@@ -155,7 +156,7 @@ impl Follower {
     fn hear(&mut self, answer: Answer) {
         match answer {
             Answer::Head(tag, id, answer) => {
-                self.looking.remove(&(tag as u8, id));
+                self.looking.remove(&(tag, id));
                 self.hear_head(tag, id, answer);
             }
             Answer::Fetched(answer, more) => {

@@ -1,4 +1,5 @@
-//! L1 as a rollup node sees it: through several endpoints that are checked, through every reorganisation, and ahead of need.
+//! L1 as a rollup node sees it: through several endpoints that are checked, through every reorganisation, and ahead of
+//! need.
 //!
 //! ```text
 //!  endpoints ──► Source (deadline, limit, hashes and roots checked)
@@ -8,16 +9,18 @@
 //!  beacon node ──► Beacon: blobs
 //! ```
 //!
-//! [`Follower::run`] and [`Epochs::read_ahead`] are long tasks for the supervisor; all else is called. Readers of an [`L1View`]
-//! never wait: it is a picture that does not change, and [`L1View::since`] tells what came between two pictures.
+//! [`Follower::run`] and [`Epochs::read_ahead`] are long tasks for the supervisor; all else is called. Readers of an
+//! [`L1View`] never wait: it is a picture that does not change, and [`L1View::since`] tells what came between two
+//! pictures.
 //!
 //! ```
 //! use std::sync::Arc;
 //! use l1::{Chain, ChainConfig, EndpointId, Header, News};
 //!
 //! let on = |parent: &Header, salt: u8| {
-//!     let (number, parent_hash) = (parent.number + 1, parent.hash());
-//!     Arc::new(Header::new(alloy_consensus::Header { number, parent_hash, extra_data: vec![salt].into(), ..Default::default() }))
+//!     let (number, parent_hash, extra_data) = (parent.number + 1, parent.hash(), vec![salt].into());
+//!     let header = alloy_consensus::Header { number, parent_hash, extra_data, ..Default::default() };
+//!     Arc::new(Header::new(header))
 //! };
 //! let genesis = Arc::new(Header::new(alloy_consensus::Header::default()));
 //! let (one, endpoint) = (on(&genesis, 0), EndpointId(0));
@@ -42,8 +45,8 @@
 //! assert_eq!(view.child_of(genesis.hash()), Some(&other_one));
 //! ```
 //!
-//! What it deliberately does not know: what a deposit or a batch is, which L1 block a rollup cites, who signs L1's blocks, metrics
-//! (an [`Observer`] hears of every call, [`Sources::status`] tells how endpoints do).
+//! What it deliberately does not know: what a deposit or a batch is, which L1 block a rollup cites, who signs L1's
+//! blocks, metrics (an [`Observer`] hears of every call, [`Sources::status`] tells how endpoints do).
 
 mod beacon;
 mod breaker;

@@ -1,4 +1,5 @@
-//! One L1 execution endpoint over JSON-RPC: every call has a deadline and a limit on its answer, every answer is checked.
+//! One L1 execution endpoint over JSON-RPC: every call has a deadline and a limit on its answer, every answer is
+//! checked.
 //!
 //! Methods: <https://ethereum.github.io/execution-apis/>, `eth_getBlockByNumber`, `eth_getBlockByHash`,
 //! `eth_getBlockReceipts`, `eth_getTransactionReceipt`, `eth_getStorageAt`, `eth_chainId`.
@@ -329,7 +330,8 @@ fn block_call(at: At, whole: bool) -> (&'static str, Value) {
     }
 }
 
-/// Before a chain has finalized anything some endpoints answer the question for it with an error (geth: -39001, unknown block).
+/// Before a chain has finalized anything some endpoints answer the question for it with an error (geth: -39001,
+/// unknown block).
 fn none_if_unknown<T>(at: At, answer: Result<Option<T>, SourceError>) -> Result<Option<T>, SourceError> {
     match (at, answer) {
         (At::Tag(Tag::Safe | Tag::Finalized), Err(SourceError { fault: Fault::Refused { code, message }, .. }))

@@ -1,8 +1,9 @@
 //! Several L1 endpoints as one: the first good answer wins, and an endpoint that misbehaves is left alone for a while.
 //!
-//! A read goes to the endpoint that stands first: healthy before ailing, level with the newest head before lagging, then in the order
-//! of the configuration. When it has not answered within a delay that follows its usual pace, the next one is asked too. That an
-//! L1 block does not exist is believed once two endpoints say so, or the only one that can be asked.
+//! A read goes to the endpoint that stands first: healthy before ailing, level with the newest head before lagging,
+//! then in the order of the configuration. When it has not answered within a delay that follows its usual pace, the
+//! next one is asked too. That an L1 block does not exist is believed once two endpoints say so, or the only one that
+//! can be asked.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -137,7 +138,8 @@ pub struct EndpointStatus {
     pub breaker: BreakerState,
     /// Its newest block.
     pub head: Option<u64>,
-    /// How many blocks it is behind the head that is followed, or, before there is one, behind the newest that was told.
+    /// How many blocks it is behind the head that is followed, or, before there is one, behind the newest that was
+    /// told.
     pub lag: Option<u64>,
     /// How long it usually takes to answer with a header.
     pub pace: Option<Duration>,
@@ -265,7 +267,8 @@ impl Sources {
         self.first_good(Kind::Block, None, |source| async move { source.block(at).await }).await
     }
 
-    /// The receipts of the block with this header. Those of a very new block may take a moment to be there: they are waited for.
+    /// The receipts of the block with this header. Those of a very new block may take a moment to be there: they are
+    /// waited for.
     ///
     /// # Errors
     /// [`ReadError`].
@@ -442,7 +445,8 @@ impl Sources {
         self.0.endpoints[id.0].state.lock().breaker.admit(Instant::now())
     }
 
-    /// The head that is followed, so that nobody looks fresh by a false one; without a follower the highest that was told.
+    /// The head that is followed, so that nobody looks fresh by a false one; without a follower the highest that was
+    /// told.
     fn best_head(&self) -> Option<u64> {
         let followed = self.0.followed.load(Ordering::Relaxed);
         if followed > 0 {

@@ -1,8 +1,9 @@
 //! Is this the answer to what was asked? Pure checks of what an endpoint says against what only the true block can say.
 //!
-//! A header is checked by its hash, the body of a block and its receipts by the roots in its header. What no hash vouches for
-//! (hashes and senders of transactions, indices of logs) is not taken over from an endpoint at all: transactions are encoded
-//! and decoded anew, so that their hashes come from their bytes, and a log's index is its place among the receipts.
+//! A header is checked by its hash, the body of a block and its receipts by the roots in its header. What no hash
+//! vouches for (hashes and senders of transactions, indices of logs) is not taken over from an endpoint at all:
+//! transactions are encoded and decoded anew, so that their hashes come from their bytes, and a log's index is its
+//! place among the receipts.
 
 use std::fmt;
 
@@ -19,7 +20,8 @@ pub type Header = Sealed<alloy_consensus::Header>;
 /// The receipt of an L1 transaction, as the receipts root commits to it.
 pub type Receipt = ReceiptEnvelope;
 
-/// Bytes of extra data that a header may have. Ethereum allows 32; chains with proof of authority write their signers there.
+/// Bytes of extra data that a header may have. Ethereum allows 32; chains with proof of authority write their signers
+/// there.
 pub const EXTRA_DATA_BYTES_MAX: usize = 4096;
 
 /// An L1 block with its transactions.
@@ -45,7 +47,7 @@ pub enum At {
 }
 
 /// The names of L1's heads.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Tag {
     /// The newest block.
     Latest,
@@ -79,11 +81,9 @@ impl fmt::Display for At {
 /// An answer that cannot be true.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Lie {
-    /// The fields of the header do not have the hash that it is said to have. A chain whose headers have fields that are not
-    /// known here looks the same.
-    #[error(
-        "header {number} is said to have hash {claimed}, and its fields have {computed}: another chain's format, or a lie"
-    )]
+    /// The fields of the header do not have the hash that it is said to have. A chain whose headers have fields that
+    /// are not known here looks the same.
+    #[error("header {number} is said to have hash {claimed}, and its fields have {computed}: another format, or a lie")]
     HeaderHash {
         /// Its height.
         number: u64,
@@ -142,7 +142,8 @@ pub enum Lie {
     },
 }
 
-/// Checks a header. With `believe_hash` its hash is taken over as it was said; that it is the block asked for is checked always.
+/// Checks a header. With `believe_hash` its hash is taken over as it was said; that it is the block asked for is
+/// checked always.
 ///
 /// # Errors
 /// [`Lie`] if it is not the header asked for.

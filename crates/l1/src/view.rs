@@ -95,14 +95,16 @@ impl L1View {
         self.branches.is_canonical(block)
     }
 
-    /// The block of the chain that sits on the one of this hash; `None` at the head, and for a block that is not on the chain.
+    /// The block of the chain that sits on the one of this hash; `None` at the head, and for a block that is not on
+    /// the chain.
     pub fn child_of(&self, hash: B256) -> Option<&Arc<Header>> {
         let number = self.branches.canonical_number(&hash)?.checked_add(1)?;
         self.by_number(number)
     }
 
-    /// What happened to the head since a reader last saw `seen` as the head. Afterwards it has seen [`L1View::latest`]. However
-    /// many views were missed in between, no block of the chain is left out, unless [`News::Skipped`] says so.
+    /// What happened to the head since a reader last saw `seen` as the head. Afterwards it has seen
+    /// [`L1View::latest`]. However many views were missed in between, no block of the chain is left out, unless
+    /// [`News::Skipped`] says so.
     pub fn since(&self, seen: BlockId) -> Vec<News> {
         let Some(head) = self.latest().map(|head| id(head)) else { return Vec::new() };
         let Some(ancestor) = self.branches.ancestor_on_chain(&seen) else {
@@ -192,7 +194,8 @@ impl Branches {
         self.canonical.push_front(header);
     }
 
-    /// Leaves every block above `ancestor`, and keeps `keep` blocks that were left. Returns how many bytes the chain lost.
+    /// Leaves every block above `ancestor`, and keeps `keep` blocks that were left. Returns how many bytes the chain
+    /// lost.
     pub(crate) fn rewind(&mut self, ancestor: u64, keep: usize) -> usize {
         let mut bytes = 0;
         while let Some(header) = self.canonical.pop_back_if(|header| header.number > ancestor) {

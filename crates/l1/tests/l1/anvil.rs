@@ -80,7 +80,8 @@ impl Anvil {
         self.call("eth_sendTransaction", json!([transfer])).await;
     }
 
-    /// Leaves the newest blocks and mines as many others: with a transfer in the first, without which they may be the same again.
+    /// Leaves the newest blocks and mines as many others: with a transfer in the first, without which they may be the
+    /// same again.
     async fn reorganise(&self, depth: u64) {
         let accounts = self.call("eth_accounts", json!([])).await;
         let transfer = json!({ "from": accounts[2], "to": accounts[1], "value": format!("{depth:#x}") });

@@ -1,4 +1,5 @@
-//! A beacon node that answers with published data (Goerli, slot 7422094), by the new method and the old one; and anvil's.
+//! A beacon node that answers with published data (Goerli, slot 7422094), by the new method and the old one; and
+//! anvil's.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};

@@ -1,4 +1,5 @@
-//! The pure chain on random trees of headers, with answers in random order, late, doubled, or from an endpoint that stands still.
+//! The pure chain on random trees of headers, with answers in random order, late, doubled, or from an endpoint that
+//! stands still.
 
 use std::sync::Arc;
 
@@ -197,8 +198,8 @@ impl Trial {
     }
 
     fn note(&mut self, outcome: &Outcome) {
-        // Only the endpoint that stands still can be on a branch that finality has ended. And what is final is not on the chain as
-        // long as the chain is on another branch.
+        // Only the endpoint that stands still can be on a branch that finality has ended. And what is final is not on
+        // the chain as long as the chain is on another branch.
         let fair = |(endpoint, objection): &(EndpointId, Objection)| match objection {
             Objection::LeavesOutFinalized { .. } => *endpoint == EndpointId(2),
             Objection::NotOnChain { .. } => true,
@@ -220,8 +221,8 @@ impl Trial {
         self.second.hear(&self.world, &news);
     }
 
-    /// Two of three endpoints tell the truth; the third stands still. Eight rounds are enough for whatever has to be heard three
-    /// times, also after the third has won once.
+    /// Two of three endpoints tell the truth; the third stands still. Eight rounds are enough for whatever has to be
+    /// heard three times, also after the third has won once.
     fn settle(&mut self, stale: Option<&Arc<Header>>) {
         for _ in 0..8 {
             self.tell(0);
@@ -260,9 +261,13 @@ fn check_view(view: &L1View) {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(256))]
 
-    /// Guards against a wrong ancestor, a block left out, a step back to a branch that was left, and a head that is never reached.
+    /// Guards against a wrong ancestor, a block left out, a step back to a branch that was left, and a head that is
+    /// never reached.
     #[test]
-    fn ends_at_the_right_head_and_every_block_is_told(steps in prop::collection::vec(step(), 1..60), stale in 0..20_usize) {
+    fn ends_at_the_right_head_and_every_block_is_told(
+        steps in prop::collection::vec(step(), 1..60),
+        stale in 0..20_usize,
+    ) {
         let mut trial = Trial::new();
         for step in &steps {
             trial.perform(step);
@@ -291,11 +296,9 @@ proptest! {
         trial.settle(None);
         prop_assert_eq!(trial.reader.head(), id(trial.world.head()));
         let news = trial.chain.view().since(before);
-        let first = News::Reorged {
-            from: before,
-            to: BlockId { number: before.number - depth as u64, hash: trial.world.chain[trial.world.chain.len() - 1 - count as usize].hash() },
-            depth: depth as u64,
-        };
+        let ancestor = &trial.world.chain[trial.world.chain.len() - 1 - count as usize];
+        let to = BlockId { number: before.number - depth as u64, hash: ancestor.hash() };
+        let first = News::Reorged { from: before, to, depth: depth as u64 };
         prop_assert_eq!(&news[0], &first);
         prop_assert_eq!(news.len() as u64, 1 + count);
     }
