@@ -11,7 +11,7 @@ mod settings;
 mod show;
 mod values;
 
-pub(crate) use evm::{Engine, Evm, EvmGenesis, Mining, resolve_evm};
+pub(crate) use evm::{Engine, Evm, EvmGenesis, Mining, StateSource, resolve_evm};
 pub(crate) use raw::{Fault, Raw, Sources};
 pub(crate) use resolve::{
     ChainSettings, Compilation, DAY, Endpoints, HostPort, Log, PoolLimits, Starknet, Surroundings, resolve,
