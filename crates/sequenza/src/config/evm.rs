@@ -165,7 +165,7 @@ fn state(reader: &mut Reader<'_>) -> (Option<StateSource>, Option<PathBuf>) {
             if reader.is_given(other) {
                 reader.fault(
                     other,
-                    &format!("contradicts --{key}, whose file says where the chain begins; leave out one"),
+                    format!("contradicts --{key}, whose file says where the chain begins; leave out one"),
                 );
             }
         }
