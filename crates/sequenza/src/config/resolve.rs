@@ -242,7 +242,7 @@ fn read_all(reader: &mut Reader<'_>, around: &Surroundings) -> Option<Starknet> 
             .optional("max-vms", |text| number(text, 1, 4096))
             .map_or(around.processors.max(1), |count| usize::try_from(count).unwrap_or(usize::MAX)),
         cors_any: reader.switch("rpc-cors-enable"),
-        log: log(reader),
+        log: log(reader, log_filter),
         from_juno: reader.raw.from_juno,
     })
 }
@@ -265,9 +265,9 @@ pub(super) fn pool(reader: &mut Reader<'_>) -> PoolLimits {
     }
 }
 
-pub(super) fn log(reader: &mut Reader<'_>) -> Log {
+pub(super) fn log(reader: &mut Reader<'_>, level: impl FnOnce(&str) -> Result<String, String>) -> Log {
     Log {
-        filter: reader.value("log-level", String::new(), log_filter),
+        filter: reader.value("log-level", String::new(), level),
         json: reader.switch("log-json"),
         colour: reader.switch("colour"),
     }
@@ -452,7 +452,7 @@ pub(super) fn host_name(text: &str) -> Result<String, String> {
     sound.then(|| text.to_owned()).ok_or_else(|| "use an address such as 127.0.0.1, or a host name".to_owned())
 }
 
-fn log_filter(text: &str) -> Result<String, String> {
+pub(super) fn log_filter(text: &str) -> Result<String, String> {
     let wrong = || "use trace, debug, info, warn or error, or a filter such as info,rpc=debug".to_owned();
     let level = text.to_ascii_lowercase();
     if ["trace", "debug", "info", "warn", "error", "off"].contains(&level.as_str()) {

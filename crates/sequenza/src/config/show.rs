@@ -3,14 +3,16 @@
 use std::fmt::Write as _;
 
 use super::Evm;
+use super::node::Node;
 use super::raw::{Origin, Raw};
 use super::resolve::Starknet;
 use super::settings::{Fallback, Kind, Setting};
 
-/// The resolved settings of either chain, for the defaults that were worked out.
+/// The resolved settings of one chain, for the defaults that were worked out.
 pub(crate) enum Resolved {
     Starknet(Box<Starknet>),
     Evm(Box<Evm>),
+    Node(Box<Node>),
 }
 
 /// The settings as TOML with the origin of each beside it. Defaults are comments, so that the output, read back as
@@ -55,6 +57,7 @@ fn computed(setting: &Setting, resolved: &Resolved) -> String {
             "db-path" => Some(format!("{:?}", resolved.data_dir.display().to_string())),
             _ => None,
         },
+        Resolved::Node(_) => None,
     };
     found.unwrap_or_else(|| match setting.default {
         Fallback::Computed(words) => format!("({words})"),
