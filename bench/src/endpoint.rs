@@ -25,6 +25,16 @@ struct Answer<T> {
     error: Option<Value>,
 }
 
+impl<T> Answer<T> {
+    fn read(self) -> anyhow::Result<T> {
+        match (self.result, self.error) {
+            (Some(result), None) => Ok(result),
+            (_, Some(error)) => Err(anyhow!("{error}")),
+            (None, None) => Err(anyhow!("neither result nor error")),
+        }
+    }
+}
+
 #[derive(Deserialize)]
 pub(crate) struct Block {
     /// Absent in the block that is being built.
@@ -56,11 +66,16 @@ impl Endpoint {
         let bytes = post.send().await?.bytes().await?;
         let answer: Answer<T> = serde_json::from_slice(&bytes)
             .with_context(|| format!("unexpected answer {}", String::from_utf8_lossy(&bytes)))?;
-        match (answer.result, answer.error) {
-            (Some(result), None) => Ok(result),
-            (_, Some(error)) => Err(anyhow!("{error}")),
-            (None, None) => Err(anyhow!("neither result nor error")),
-        }
+        answer.read()
+    }
+
+    /// Sends a batch of requests made by [`request`]; their answers in order.
+    pub(crate) async fn answers<T: DeserializeOwned>(&self, body: String) -> anyhow::Result<Vec<anyhow::Result<T>>> {
+        let post = self.client.post(&self.url).header("content-type", "application/json").body(body);
+        let bytes = post.send().await?.bytes().await?;
+        let answers: Vec<Answer<T>> = serde_json::from_slice(&bytes)
+            .with_context(|| format!("unexpected answer {}", String::from_utf8_lossy(&bytes)))?;
+        Ok(answers.into_iter().map(Answer::read).collect())
     }
 
     /// Sends several calls at once; their results in order, null for none.

@@ -69,7 +69,10 @@ impl Driven {
 async fn a_rollup_node_leads_the_chain_and_changes_its_mind() {
     let mut driven = Driven::start().await;
     let genesis = driven.block("latest").await;
+    let told = async || driven.chain.fetch("/readyz").await.unwrap();
+    assert!(told().await.1.contains("waits for the first forkchoice"), "{:?}", told().await);
     let first = driven.extend(&genesis, 2).await;
+    assert!(told().await.1.contains("the last forkchoice came "), "{:?}", told().await);
     let second = driven.extend(&first, 2).await;
     assert_eq!(second["number"], "0x2");
     // Another block on the first: the second is not part of the chain any more.

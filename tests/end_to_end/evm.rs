@@ -62,7 +62,7 @@ async fn what_cannot_be_is_refused_with_the_reason() {
     assert!(chain.stop().await.success());
     launch.clone().flag("--accounts", "3").run().says(78, &["another genesis", "--db-path"]);
     launch.clone().flag("--chain-id", "5").run().says(78, &["31337"]);
-    launch.clone().flag("--state", "x.json").run().says(2, &["--state", "--db-path"]);
+    launch.clone().flag("--state-interval", "5").run().says(2, &["--state-interval", "--dump-state"]);
     launch.clone().flag("--fork-url", "http://x").run().says(2, &["--fork-url"]);
     launch.clone().flag("--authrpc.port", "8551").run().says(2, &["--authrpc.jwtsecret"]);
     Launch::evm().flag("--genesis", "nowhere.json").run().says(65, &["nowhere.json"]);

@@ -13,6 +13,7 @@ mod disk;
 mod engine_api;
 mod evm;
 mod evm_crash;
+mod evm_state;
 mod health;
 mod javascript;
 mod juno;

@@ -54,8 +54,7 @@ impl RpcError {
 
 impl Chain {
     pub(crate) fn new(launch: Launch, child: Child) -> Chain {
-        let client = reqwest::Client::builder().timeout(REQUEST_MAX).no_proxy().build();
-        Chain { launch, child, client: client.expect("a plain client needs nothing from outside") }
+        Chain { launch, child, client: client() }
     }
 
     /// The address of JSON-RPC over HTTP.
@@ -197,7 +196,17 @@ pub struct Caller {
     client: reqwest::Client,
 }
 
+/// A client of one's own.
+pub(crate) fn client() -> reqwest::Client {
+    let client = reqwest::Client::builder().timeout(REQUEST_MAX).no_proxy().build();
+    client.expect("a plain client needs nothing from outside")
+}
+
 impl Caller {
+    pub(crate) fn new(url: String, client: reqwest::Client) -> Caller {
+        Caller { url, client }
+    }
+
     /// Calls a JSON-RPC method.
     pub async fn rpc(&self, method: &str, params: Value) -> Result<Value, RpcError> {
         let lost = |error: reqwest::Error| RpcError::Lost(error.to_string());

@@ -11,6 +11,7 @@
 //! # }
 //! ```
 
+mod anvil;
 mod chain;
 mod clients;
 mod launch;
@@ -21,6 +22,7 @@ use std::path::PathBuf;
 
 pub use starknet_crypto::Felt;
 
+pub use crate::anvil::Anvil;
 pub use crate::chain::{Caller, Chain, RpcError};
 pub use crate::clients::{javascript, python, viem};
 pub use crate::launch::{Ended, Launch, program};

@@ -68,6 +68,8 @@ pub(crate) struct Run {
     endpoint: Endpoint,
     signed: Vec<Signed>,
     pacer: Pacer,
+    /// Transactions to a request.
+    batch: usize,
     lives: Mutex<HashMap<B256, Life>>,
     last_block: AtomicU64,
     ended: AtomicBool,
@@ -109,6 +111,7 @@ impl Run {
         Arc::new(Self {
             endpoint,
             signed,
+            batch: usize::try_from(shape.batch).unwrap_or(1),
             pacer: Pacer::start(pace, shape.waiting, lasts),
             lives: Mutex::default(),
             last_block: AtomicU64::new(0),
@@ -121,15 +124,39 @@ impl Run {
     }
 
     async fn send_all(self: Arc<Self>) {
-        while let Some((number, due)) = self.pacer.next().await {
-            let Some(signed) = self.signed.get(number) else { return };
-            self.send(signed, due).await;
+        loop {
+            let mut handful = Vec::with_capacity(self.batch);
+            while handful.len() < self.batch
+                && let Some((number, due)) = self.pacer.next().await
+                && let Some(signed) = self.signed.get(number)
+            {
+                self.lives().insert(signed.hash, Life { due, answered: None, included: None, refused: false });
+                handful.push(signed);
+            }
+            match handful[..] {
+                [] => return,
+                [signed] => {
+                    let answer = self.endpoint.send(signed.body.clone()).await;
+                    self.answered(signed, answer);
+                }
+                _ => self.send_batch(&handful).await,
+            }
         }
     }
 
-    async fn send(&self, signed: &Signed, due: Instant) {
-        self.lives().insert(signed.hash, Life { due, answered: None, included: None, refused: false });
-        let answer: anyhow::Result<B256> = self.endpoint.send(signed.body.clone()).await;
+    async fn send_batch(&self, handful: &[&Signed]) {
+        let bodies: Vec<&str> = handful.iter().map(|signed| signed.body.as_str()).collect();
+        match self.endpoint.answers(format!("[{}]", bodies.join(","))).await {
+            Ok(answers) => {
+                for (signed, answer) in handful.iter().zip(answers) {
+                    self.answered(signed, answer);
+                }
+            }
+            Err(error) => handful.iter().for_each(|signed| self.answered(signed, Err(anyhow::anyhow!("{error:#}")))),
+        }
+    }
+
+    fn answered(&self, signed: &Signed, answer: anyhow::Result<B256>) {
         let at = Instant::now();
         let mut lives = self.lives();
         let Some(life) = lives.get_mut(&signed.hash) else { return };

@@ -80,6 +80,9 @@ pub(crate) struct Shape {
     /// Connections, each of which sends when its last transaction was answered
     #[arg(long, default_value_t = 32)]
     pub(crate) connections: usize,
+    /// Transactions that a connection sends in one JSON-RPC batch. One by one, most of what is measured on a small machine is HTTP
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..=100))]
+    pub(crate) batch: u64,
     /// Closed loop: transactions that are in no block yet, at most. With a block for each transaction at most 256: anvil slows down with each
     /// that waits there
     #[arg(long, default_value_t = 20_000)]
@@ -142,8 +145,8 @@ async fn measure(mut chain: Chain, mining: Mining, options: &Options) -> anyhow:
 fn print(load: Load, mining: Mining, options: &Options, measured: &[(&str, Measured)]) {
     let shape = &options.shape;
     println!(
-        "\n{load:?}, {mining:?}: {} accounts, {} s measured after {} s of load, {} connections\n",
-        options.accounts, shape.seconds, shape.warm_up, shape.connections
+        "\n{load:?}, {mining:?}: {} accounts, {} s measured after {} s of load, {} connections, {} to a request\n",
+        options.accounts, shape.seconds, shape.warm_up, shape.connections, shape.batch
     );
     let mut head = vec!["measure".to_owned()];
     for (name, _) in measured {

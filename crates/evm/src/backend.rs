@@ -356,7 +356,7 @@ impl Inner {
 
     fn fetch(&self, from: BlockNumber, to: BlockNumber) -> Vec<Announcement> {
         let last = to.as_u64().min(self.chain.head().number).min(from.as_u64().saturating_add(FETCH_MAX));
-        (from.as_u64().max(1)..=last)
+        (from.as_u64().max(self.chain.first() + 1)..=last)
             .map_while(|number| self.chain.payload(number).ok().flatten())
             .map(|payload| Announcement { payload, certificate: None })
             .collect()
@@ -367,7 +367,7 @@ impl Inner {
 fn heads_of(chain: &Chain) -> Heads {
     let head = block_ref(&chain.head());
     // Of a chain that was told nothing, genesis is safe and final.
-    let genesis = || chain.header(At::Number(0)).ok().flatten();
+    let genesis = || chain.header(At::Number(chain.first())).ok().flatten();
     let label = |name| chain.label(name).ok().flatten().or_else(genesis).map(|header| block_ref(&header));
     let (safe, finalized) = (label(SAFE).unwrap_or(head), label(FINALIZED).unwrap_or(head));
     Heads::new(head, safe, finalized).unwrap_or(Heads::at(head))

@@ -21,7 +21,7 @@ use crate::edit::{Edit, Snapshot};
 use crate::execute::{self, BlockAttributes, Executed, Feed};
 use crate::ground::{Ground, TrieChanges};
 use crate::ledger::{Ledger, decode_block, encode_block};
-use crate::{At, ChainSpec, StateView};
+use crate::{At, ChainSpec, StateView, state_file};
 
 /// Complete blocks that wait for a decision, at most.
 const STAGED_MAX: usize = 64;
@@ -360,6 +360,22 @@ impl Chain {
         Ok(AccountProof { storage_root, account, slots })
     }
 
+    /// The state at the end of the newest block as the text of a [`StateFile`](crate::StateFile).
+    ///
+    /// # Errors
+    /// When the tables cannot be read.
+    pub fn state_file(&self) -> Result<String, ChainError> {
+        let (head, tables) = (self.head(), &self.inner.ledger.tables);
+        let accounts: Vec<_> =
+            tables.all_accounts(head.number)?.into_iter().map(|(address, row)| (address, row.account)).collect();
+        state_file::text(&head, &self.inner.ledger.ground(&head)?, &accounts)
+    }
+
+    /// Height of the block that the chain begins with: 0, unless its genesis says another.
+    pub fn first(&self) -> u64 {
+        self.inner.ledger.genesis.number.unwrap_or_default()
+    }
+
     /// Recomputes the state root of the head from every account and slot, and compares.
     ///
     /// # Errors
@@ -402,7 +418,8 @@ impl Chain {
     pub fn memory(&self) -> Result<Memory, ChainError> {
         let mut memory = Memory::default();
         // All but the last block of the log are in the tables; only what stands at the end can be undecided business.
-        if let Some(payload) = self.payload(self.head().number)?.filter(|payload| payload.block.number.as_u64() > 0) {
+        let above_first = Some(self.head().number).filter(|number| *number > self.first());
+        if let Some(payload) = above_first.map_or(Ok(None), |number| self.payload(number))? {
             memory.remember(Record::Payload(payload));
         }
         Ok(memory)

@@ -13,6 +13,8 @@ mod version;
 #[cfg(test)]
 mod tests;
 
+use std::time::{Duration, Instant};
+
 use alloy_primitives::{B64, B256};
 use alloy_rpc_types_engine::{ForkchoiceState, PayloadId};
 use op_alloy_rpc_types_engine::OpPayloadAttributes;
@@ -20,7 +22,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::value::{RawValue, to_raw_value};
 use serde_json::{Value, json};
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, watch};
 
 pub use error::EngineError;
 pub use fault::Fault;
@@ -64,13 +66,15 @@ pub struct EngineApi {
     faults: Faults,
     // One order after the other, as they came: the calls of one driver depend on each other.
     driving: Mutex<Driving>,
+    /// When a forkchoice was said last.
+    led: watch::Sender<Option<Instant>>,
 }
 
 impl EngineApi {
     /// Drives `chain`, taking transactions from `pool` where an order allows it.
     pub fn new(chain: Chain, pool: Pool, backend: EvmBackend) -> Self {
         let driving = Mutex::new(Driving::new(chain.clone(), pool, backend));
-        Self { chain, faults: Faults::default(), driving }
+        Self { chain, faults: Faults::default(), driving, led: watch::Sender::new(None) }
     }
 
     /// Names that [`EngineApi::call`] answers.
@@ -81,6 +85,11 @@ impl EngineApi {
     /// Lets a method misbehave from now on, or, with `None`, behave again. For tests of who calls.
     pub fn inject(&self, method: &str, fault: Option<Fault>) {
         self.faults.set(method, fault);
+    }
+
+    /// How long ago a forkchoice was said last; `None` before the first.
+    pub fn last_led(&self) -> Option<Duration> {
+        self.led.borrow().map(|at| at.elapsed())
     }
 
     /// Carries out a call.
@@ -112,6 +121,7 @@ impl EngineApi {
                 let state: ForkchoiceState = parameter(params, 0, "forkchoiceState")?;
                 let attributes = attributes(params.get(1).unwrap_or(&Value::Null))?;
                 let updated = self.driving.lock().await.update(version, state, attributes).await?;
+                self.led.send_replace(Some(Instant::now()));
                 serde_json::to_value(updated).map_err(EngineError::internal)
             }
             ("newPayload", 1..=4) => {

@@ -93,6 +93,11 @@ impl Ground {
 
     /// All slots of an account that are not zero.
     fn slots(&self, address: Address) -> Result<Vec<U256>, ChainError> {
+        Ok(self.filled_slots(address)?.into_iter().map(|(slot, _)| slot).collect())
+    }
+
+    /// The same with what they hold.
+    pub(crate) fn filled_slots(&self, address: Address) -> Result<Vec<(U256, U256)>, ChainError> {
         let Some(base) = self.base else { return Ok(Vec::new()) };
         let mut slots: BTreeSet<U256> = self.tables.slots(address, base)?.into_iter().map(|(slot, _)| slot).collect();
         for staged in &self.above {
@@ -100,8 +105,9 @@ impl Ground {
         }
         let mut filled = Vec::new();
         for slot in slots {
-            if !self.slot(address, slot)?.is_zero() {
-                filled.push(slot);
+            let value = self.slot(address, slot)?;
+            if !value.is_zero() {
+                filled.push((slot, value));
             }
         }
         Ok(filled)

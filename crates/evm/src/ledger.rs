@@ -276,6 +276,7 @@ impl Ledger {
         let tries = ground.commit(&changes)?;
         let header = genesis::header(&self.genesis, &self.spec, ground.roots(&tries)?).seal_slow();
         self.tables.apply(&header, &[], &changes, &tries, position)?;
+        self.tables.begin_at(header.number)?;
         Ok(header)
     }
 

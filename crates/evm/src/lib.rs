@@ -51,6 +51,7 @@ mod publication;
 mod rollup;
 pub mod rpc;
 pub mod spec;
+pub mod state_file;
 mod tables;
 pub mod view;
 
@@ -60,4 +61,5 @@ pub use chain::{Chain, ChainError, Located};
 pub use edit::{Edit, Snapshot};
 pub use pool::Pool;
 pub use spec::ChainSpec;
+pub use state_file::StateFile;
 pub use view::{At, StateView};

@@ -405,6 +405,17 @@ impl StateTables {
         self.oldest.load(Ordering::Acquire)
     }
 
+    /// No state is older than that of this block, with which the chain begins.
+    pub(crate) fn begin_at(&self, number: u64) -> Result<(), ChainError> {
+        if number > 0 {
+            let mut batch = self.tables.batch();
+            batch.put(&self.history, OLDEST, number.to_be_bytes());
+            batch.commit_beside()?;
+            self.oldest.store(number, Ordering::Release);
+        }
+        Ok(())
+    }
+
     /// Rows that the states of all blocks occupy.
     pub(crate) fn state_rows(&self) -> Result<u64, ChainError> {
         let snapshot = self.tables.snapshot();

@@ -37,6 +37,9 @@ const FLOORS: [(&str, u8); 17] = [
 /// Neighbours on one floor that may know each other: the first may use the second.
 const NEIGHBOURS: [(&str, &str); 1] = [("node", "store")];
 
+/// The first is tested against the second: a client of the Engine API against our own server of it.
+const DRIVEN_IN_TESTS: [(&str, &str); 1] = [("engine", "evm")];
+
 /// Packages that talk to the finished program from outside and therefore need no room.
 const OUTSIDE: [&str; 3] = ["bench", "tests", "xtask"];
 
@@ -137,6 +140,7 @@ fn dependency(package: &str, target: &str, kind: Kind) -> Vec<Breach> {
     match floor(package) {
         None => breach(format!("looks at the program from outside and must not depend on the room {target}")),
         Some(_) if NEIGHBOURS.contains(&(package, target)) => Vec::new(),
+        Some(_) if kind == Kind::Test && DRIVEN_IN_TESTS.contains(&(package, target)) => Vec::new(),
         Some(own) if target_floor >= own => breach(format!(
             "is on floor {own} and depends on {target} on floor {target_floor}; dependencies point down"
         )),
@@ -340,6 +344,14 @@ mod tests {
     fn a_backend_that_knows_the_transport_is_a_breach() {
         assert_one(&planted(&["starknet", "rpc"], &[("starknet", "rpc", Kind::Program)]), "dependencies point down");
         assert_one(&planted(&["starknet", "rpc"], &[("rpc", "starknet", Kind::Program)]), "dependencies point down");
+    }
+
+    #[test]
+    fn a_client_meets_our_own_server_in_its_tests_alone() {
+        let meet = |kind| planted(&["engine", "evm"], &[("engine", "evm", kind)]);
+        assert_eq!(meet(Kind::Test), Vec::<String>::new());
+        assert_one(&meet(Kind::Program), "dependencies point down");
+        assert_one(&planted(&["engine", "evm"], &[("evm", "engine", Kind::Test)]), "dependencies point down");
     }
 
     #[test]

@@ -364,7 +364,7 @@ impl Inner {
         Ok(match tag {
             BlockNumberOrTag::Latest => At::Latest,
             BlockNumberOrTag::Pending => At::Pending,
-            BlockNumberOrTag::Earliest => At::Number(0),
+            BlockNumberOrTag::Earliest => At::Number(self.chain.first()),
             BlockNumberOrTag::Number(number) => At::Number(number),
             BlockNumberOrTag::Safe => At::Number(self.labelled("safe")?),
             BlockNumberOrTag::Finalized => At::Number(self.labelled("finalized")?),

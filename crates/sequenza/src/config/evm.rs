@@ -18,6 +18,10 @@ const HISTORY_MIN: u64 = 128;
 pub(crate) struct Evm {
     pub(crate) chain_id: u64,
     pub(crate) genesis: EvmGenesis,
+    /// The state to begin with when the folder is new.
+    pub(crate) load: Option<StateSource>,
+    /// Where the state goes when the process stops.
+    pub(crate) dump: Option<PathBuf>,
     pub(crate) gas_limit: u64,
     /// Blocks below the newest whose state is kept; `None`: all.
     pub(crate) history: Option<u64>,
@@ -45,6 +49,16 @@ pub(crate) enum Mining {
     Each(Duration),
     /// Only when asked for.
     Asked,
+}
+
+/// A file with a state.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct StateSource {
+    pub(crate) path: PathBuf,
+    /// The flag that named it.
+    pub(crate) flag: &'static str,
+    /// Whether it must be there.
+    pub(crate) needed: bool,
 }
 
 /// What the chain begins with.
@@ -82,7 +96,10 @@ fn read_all(reader: &mut Reader<'_>, around: &Surroundings) -> Evm {
     let data_dir =
         data_dir(reader).unwrap_or_else(|| around.data_home.join("sequenza").join("evm").join(chain_id.to_string()));
     let engine = engine(reader);
+    let (load, dump) = state(reader);
     Evm {
+        load,
+        dump,
         chain_id,
         genesis: genesis(reader),
         gas_limit: reader.value("gas-limit", 0, |text| number(text, 5_000, u64::from(u32::MAX))),
@@ -114,10 +131,7 @@ fn history(reader: &mut Reader<'_>) -> Option<u64> {
 }
 
 fn genesis(reader: &mut Reader<'_>) -> EvmGenesis {
-    let file = reader.optional("genesis", |text| match text {
-        "" => Err("name a file".to_owned()),
-        text => Ok(PathBuf::from(text)),
-    });
+    let file = reader.optional("genesis", file);
     let accounts = reader.count("accounts", 0, 1_000);
     let balance = reader.value("balance", 0, |text| number(text, 0, u64::MAX));
     let mnemonic = reader.value("mnemonic", String::new(), |text| match text.split_whitespace().count() {
@@ -136,6 +150,33 @@ fn genesis(reader: &mut Reader<'_>) -> EvmGenesis {
         }
     }
     EvmGenesis::File(file)
+}
+
+/// Where a state comes from and where it goes.
+fn state(reader: &mut Reader<'_>) -> (Option<StateSource>, Option<PathBuf>) {
+    let [both, load, dump] = ["state", "load-state", "dump-state"].map(|key| reader.optional(key, file));
+    for key in ["load-state", "dump-state"] {
+        if both.is_some() && reader.is_given(key) {
+            reader.fault(key, "is half of what --state does; leave out one of them");
+        }
+    }
+    if let Some(key) = ["state", "load-state"].into_iter().find(|key| reader.is_given(key)) {
+        for other in ["genesis", "timestamp", "base-fee"] {
+            if reader.is_given(other) {
+                reader.fault(
+                    other,
+                    format!("contradicts --{key}, whose file says where the chain begins; leave out one"),
+                );
+            }
+        }
+    }
+    let source = |flag, needed| move |path| StateSource { path, flag, needed };
+    let from = load.map(source("load-state", true)).or_else(|| both.clone().map(source("state", false)));
+    (from, dump.or(both))
+}
+
+fn file(text: &str) -> Result<PathBuf, String> {
+    if text.is_empty() { Err("name a file".to_owned()) } else { Ok(PathBuf::from(text)) }
 }
 
 fn mining(reader: &mut Reader<'_>, driven: bool) -> Mining {
@@ -159,10 +200,7 @@ fn mining(reader: &mut Reader<'_>, driven: bool) -> Mining {
 fn engine(reader: &mut Reader<'_>) -> Option<Engine> {
     let port = reader.optional("authrpc.port", |text| number(text, 0, 65_535));
     let host = reader.value("authrpc.addr", String::new(), host_name);
-    let secret = reader.optional("authrpc.jwtsecret", |text| match text {
-        "" => Err("name a file".to_owned()),
-        text => Ok(PathBuf::from(text)),
-    });
+    let secret = reader.optional("authrpc.jwtsecret", file);
     let Some(port) = port.and_then(|port| u16::try_from(port).ok()) else {
         for key in ["authrpc.addr", "authrpc.jwtsecret"] {
             if reader.is_given(key) && !reader.is_given("authrpc.port") {
@@ -226,7 +264,7 @@ mod tests {
         keys.sort_unstable();
         assert_eq!(read, keys);
         let engine = [("authrpc.port", "8551"), ("authrpc.jwtsecret", "jwt.hex")];
-        let table: [&[(&str, &str)]; 18] = [
+        let table: [&[(&str, &str)]; 21] = [
             &[("chain-id", "0x7a69")],
             &[("chain-id", "10")],
             &[("db-path", "./elsewhere")],
@@ -236,6 +274,9 @@ mod tests {
             &[("gas-limit", "60000000")],
             &[("history.state", "128")],
             &[("genesis", "g.json")],
+            &[("state", "s.json")],
+            &[("load-state", "s.json")],
+            &[("dump-state", "s.json")],
             &[("accounts", "3")],
             &[("balance", "5")],
             &[("mnemonic", "legal winner thank year wave sausage worth useful legal winner thank yellow")],
@@ -269,9 +310,11 @@ mod tests {
 
     #[test]
     fn settings_that_undo_each_other_are_faults() {
-        let table: [(&[(&str, &str)], &str); 8] = [
+        let table: [(&[(&str, &str)], &str); 10] = [
             (&[("no-mining", "true"), ("block-time", "1")], "contradicts"),
             (&[("genesis", "g.json"), ("chain-id", "5")], "--genesis"),
+            (&[("genesis", "g.json"), ("state", "s.json")], "--state"),
+            (&[("state", "s.json"), ("dump-state", "t.json")], "--state"),
             (&[("authrpc.port", "8551")], "--authrpc.jwtsecret"),
             (&[("authrpc.jwtsecret", "x")], "--authrpc.port"),
             (&[("authrpc.port", "1"), ("authrpc.jwtsecret", "x"), ("block-time", "1")], "--authrpc.port"),

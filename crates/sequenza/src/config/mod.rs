@@ -13,7 +13,7 @@ mod settings;
 mod show;
 mod values;
 
-pub(crate) use evm::{Engine, Evm, EvmGenesis, Mining, resolve_evm};
+pub(crate) use evm::{Engine, Evm, EvmGenesis, Mining, StateSource, resolve_evm};
 pub(crate) use node::{EngineAt, L1, Node, RollupSource, SecretSource, resolve_node};
 pub(crate) use raw::{Fault, Raw, Sources};
 pub(crate) use resolve::{

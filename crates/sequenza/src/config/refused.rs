@@ -85,15 +85,12 @@ pub(crate) const JUNO: &[Refused] = &[
 ];
 
 const NO_FORK: &str = "this chain begins with a genesis of its own; it does not continue another one's state";
-const KEPT: &str = "the data folder (--db-path) keeps everything by itself, at every moment; anvil's dump of a state is not \
-                    read: give accounts to begin with by --genesis";
+const KEPT: &str = "the data folder (--db-path) keeps everything by itself, at every moment; --dump-state writes \
+                    when the process stops";
 const DIALECT: &str = "the rules are those of Osaka; a genesis file (--genesis) may ask for earlier ones";
 
 /// anvil's flags as of 1.7, less those in the table of settings.
 pub(crate) const ANVIL: &[Refused] = &[
-    with_value("state", KEPT),
-    with_value("load-state", KEPT),
-    with_value("dump-state", KEPT),
     with_value("state-interval", KEPT),
     alone("preserve-historical-states", KEPT),
     with_value("fork-url", NO_FORK),

@@ -384,6 +384,21 @@ const EVM: &[Setting] = &[
         GENESIS,
         "Genesis in geth's JSON format; a data folder that began with another one is refused",
     ),
+    value(
+        "load-state",
+        "FILE",
+        Computed("none"),
+        GENESIS,
+        "Begin with the accounts of this file, as anvil dumps them, at the file's block, when the data folder is new",
+    ),
+    value(
+        "dump-state",
+        "FILE",
+        Computed("none"),
+        GENESIS,
+        "Write the accounts at the end of the newest block to this file when the process stops, as anvil does",
+    ),
+    value("state", "FILE", Computed("none"), GENESIS, "Both: --load-state, if the file is there, and --dump-state"),
     value("accounts", "N", Is("10"), GENESIS, "Development accounts to fund, 0 to 1000"),
     value("balance", "ETH", Is("10000"), GENESIS, "What each development account holds, in ether"),
     value(

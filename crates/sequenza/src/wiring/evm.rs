@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use alloy_primitives::{Address, U256};
 use alloy_signer_local::coins_bip39::English;
@@ -11,10 +12,10 @@ use evm::engine_api::EngineApi;
 use evm::genesis::DevGenesis;
 use evm::pool::PoolError;
 use evm::rpc::{ChainClock, DevControl, Development, EthRpc};
-use evm::{BlockPolicy, Chain, ChainError, EvmBackend, Pool};
+use evm::{BlockPolicy, Chain, ChainError, EvmBackend, Pool, StateFile};
 use mempool::Order;
 use node::DriverHandle;
-use rpc::{Health, JwtSecret, Namespace, SecretError, Service, Surface};
+use rpc::{Check, Finding, Health, JwtSecret, Namespace, SecretError, Service, Surface};
 use sequencer::AgreementConfig;
 use store::DataDir;
 
@@ -27,11 +28,13 @@ use super::namespace::{Both, Engine as EngineNamespace, Ethereum};
 use super::process::{Process, blocking};
 use super::starknet::pool_limits;
 use crate::banner::{EvmAccount, EvmBanner};
-use crate::config::{self, DAY, Evm, EvmGenesis, Mining};
+use crate::config::{self, DAY, Evm, EvmGenesis, Mining, StateSource};
 use crate::exit::{Exit, Failure};
 
 /// Where JSON-RPC is answered.
 const RPC_PATHS: [&str; 3] = ["/", "/rpc", "/ws"];
+/// How long who drives the chain through the Engine API may say nothing.
+const DRIVER_SILENT_MAX: Duration = Duration::from_secs(60);
 /// Wei of one ether.
 const ETHER: u64 = 1_000_000_000_000_000_000;
 /// Free bytes in the header of each block.
@@ -71,7 +74,7 @@ pub(crate) async fn run(settings: Evm) -> Result<(), Failure> {
         None => lead(&settings, &folder, backend.clone(), &pool, &mut process).await?,
     };
     let (engine_url, health) = match &led {
-        Led::Outside(port) => (Some(port.url()), Health::new()),
+        Led::Outside(port) => (Some(port.url()), led_from_outside(&port.api)),
         Led::Here { driver, .. } => (None, drive::health(driver)),
     };
     let text = banner(&settings, &process, &chain, data_dir, &signers, engine_url).text();
@@ -92,8 +95,48 @@ pub(crate) async fn run(settings: Evm) -> Result<(), Failure> {
     };
     let service = RPC_PATHS.iter().fold(service, |service, path| service.mount(path, namespace.clone()));
     let ended = process.run(&text, service).await;
-    drop((driver, folder));
-    ended
+    drop(driver);
+    let dumped = match settings.dump {
+        Some(path) => blocking(move || dump(&chain, &path)).await,
+        None => Ok(()),
+    };
+    drop(folder);
+    ended.and(dumped)
+}
+
+/// Writes the state at the end of the newest block to a file, which is as it was until the new one is whole.
+fn dump(chain: &Chain, path: &Path) -> Result<(), Failure> {
+    let failure = |error: String| {
+        let advice = "the chain itself is whole in its data folder; name a file that can be written";
+        Failure::new(Exit::BadData, format!("the state was not written to {}: {error}: {advice}", path.display()))
+    };
+    let text = chain.state_file().map_err(|error| failure(error.to_string()))?;
+    let mut name = path.file_name().unwrap_or_default().to_owned();
+    name.push(".new");
+    let beside = path.with_file_name(name);
+    let written = std::fs::write(&beside, text).and_then(|()| std::fs::rename(&beside, path));
+    written.map_err(|error| failure(error.to_string()))?;
+    tracing::info!(block = chain.head().number, file = %path.display(), "the state was written");
+    Ok(())
+}
+
+/// A chain without its driver stands still. Before the driver's first word that is no fault: it may be waiting for us to be ready.
+fn led_from_outside(api: &Arc<EngineApi>) -> Health {
+    let api = Arc::clone(api);
+    Health::new().ready(Check::new("driver", move || led_lately(api.last_led())))
+}
+
+fn led_lately(last: Option<Duration>) -> Finding {
+    match last {
+        None => Finding::Good("waits for the first forkchoice of a rollup node".to_owned()),
+        Some(ago) if ago < DRIVER_SILENT_MAX => {
+            Finding::Good(format!("the last forkchoice came {} s ago", ago.as_secs()))
+        }
+        Some(ago) => Finding::Bad(format!(
+            "no forkchoice for {} s: look whether the rollup node that drives this chain runs and reaches --authrpc.port",
+            ago.as_secs()
+        )),
+    }
 }
 
 /// Who decides when a block is due.
@@ -175,6 +218,7 @@ struct Opened {
 /// Locks the folder and opens the chain in it; makes both when they are not there. Waits for the disk.
 fn open(settings: &Evm) -> Result<Opened, Failure> {
     let Beginning { mut genesis, signers, any_time } = beginning(settings)?;
+    let state = read_state(settings)?;
     let chain_id = genesis.config.chain_id;
     let data_dir = if settings.folder_given {
         settings.data_dir.clone()
@@ -185,19 +229,54 @@ fn open(settings: &Evm) -> Result<Opened, Failure> {
     let place = folder.join(CHAIN);
     let chain = match place.join("blocks").is_dir().then(|| Chain::open(&place, None)) {
         // A folder that a crash left before the chain began holds none yet.
-        None | Some(Err(ChainError::Genesis(_))) => Chain::open(&place, Some(genesis)).map_err(chain_failure)?,
+        None | Some(Err(ChainError::Genesis(_))) => {
+            let genesis = state.map_or(genesis.clone(), |state| state.begin(genesis));
+            Chain::open(&place, Some(genesis)).map_err(chain_failure)?
+        }
         Some(chain) => {
             let chain = chain.map_err(chain_failure)?;
             if any_time {
                 genesis.timestamp = chain.genesis().timestamp;
             }
-            if *chain.genesis() != genesis {
-                return Err(another_beginning(&data_dir));
+            match &state {
+                Some(state) => check_state(settings, state, &chain, &data_dir)?,
+                // The file may be gone by now; what came of it is in the folder.
+                None if is_of_development(settings) && StateFile::began(chain.genesis()) => {}
+                None if *chain.genesis() != genesis => return Err(another_beginning(&data_dir)),
+                None => {}
             }
             chain
         }
     };
     Ok(Opened { folder, data_dir, chain, signers })
+}
+
+fn is_of_development(settings: &Evm) -> bool {
+    matches!(settings.genesis, EvmGenesis::Dev { .. })
+}
+
+/// The state to begin with; none where no file is named, or one that need not be there is not.
+fn read_state(settings: &Evm) -> Result<Option<StateFile>, Failure> {
+    let Some(StateSource { path, flag, needed }) = &settings.load else { return Ok(None) };
+    let bad = |reason: String| Failure::new(Exit::BadData, format!("--{flag}={}: {reason}", path.display()));
+    match std::fs::read_to_string(path) {
+        Ok(text) => StateFile::parse(&text).map(Some).map_err(|error| bad(error.to_string())),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound && !needed => Ok(None),
+        Err(error) => Err(bad(format!("{error}: name a state that anvil or this program dumped"))),
+    }
+}
+
+/// A chain that is there goes on, and the file must be of it: what one holds that the other does not would be lost without a word.
+fn check_state(settings: &Evm, state: &StateFile, chain: &Chain, data_dir: &Path) -> Result<(), Failure> {
+    let Some(source) = &settings.load else { return Ok(()) };
+    if state.belongs_to(chain).map_err(chain_failure)? {
+        return Ok(());
+    }
+    let (flag, path, folder) = (source.flag, source.path.display(), data_dir.display());
+    let advice = "choose another folder with --db-path for a chain that begins with the file, or leave the flag out";
+    let reason =
+        format!("--{flag}={path}: {folder} holds a chain that neither began with this file nor wrote it: {advice}");
+    Err(Failure::new(Exit::Configuration, reason))
 }
 
 fn another_beginning(data_dir: &Path) -> Failure {
@@ -364,6 +443,16 @@ mod tests {
             let before = before_an_empty_block(wanted);
             assert_eq!(before - before / 8, wanted, "{wanted}");
         }
+    }
+
+    #[test]
+    fn a_driver_that_fell_silent_is_told() {
+        let is_good = |last| matches!(led_lately(last), Finding::Good(_));
+        assert!(is_good(None) && is_good(Some(Duration::from_secs(59))));
+        let silent = led_lately(Some(Duration::from_secs(61)));
+        assert!(
+            matches!(&silent, Finding::Bad(reason) if reason.contains("61 s") && reason.contains("--authrpc.port"))
+        );
     }
 
     #[test]
