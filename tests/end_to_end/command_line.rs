@@ -307,7 +307,9 @@ async fn a_flag_goes_before_the_environment_before_the_file() {
 /// Guards against a page of flags that tells of another release.
 #[test]
 fn the_page_of_flags_is_what_the_program_says() {
-    for (chain, page) in [("starknet", "starknet/flags.md"), ("evm", "evm/flags.md"), ("node", "operators/node-flags.md")] {
+    for (chain, page) in
+        [("starknet", "starknet/flags.md"), ("evm", "evm/flags.md"), ("node", "operators/node-flags.md")]
+    {
         let help = Launch::bare().subcommand(chain).switch("--help").run();
         let file = format!("{}/../docs/{page}", env!("CARGO_MANIFEST_DIR"));
         let text = std::fs::read_to_string(&file).unwrap();

@@ -59,11 +59,13 @@ impl Rollup {
 
     /// Tells the portal to emit a deposit of `value`. The L1 block that it is in.
     async fn deposit(&self, value: U256) -> u64 {
-        let opaque = [&value.to_be_bytes::<32>()[..], &value.to_be_bytes::<32>(), &100_000_u64.to_be_bytes(), &[0]].concat();
+        let opaque =
+            [&value.to_be_bytes::<32>()[..], &value.to_be_bytes::<32>(), &100_000_u64.to_be_bytes(), &[0]].concat();
         let words = [U256::from(32), U256::from(opaque.len())].map(|word| word.to_be_bytes::<32>());
         let padding = vec![0; opaque.len().next_multiple_of(32) - opaque.len()];
         let topics = [DEPOSITOR.into_word(), RECEIVER.into_word()];
-        let input = Bytes::from([topics[0].as_slice(), topics[1].as_slice(), &words[0], &words[1], &opaque, &padding].concat());
+        let input =
+            Bytes::from([topics[0].as_slice(), topics[1].as_slice(), &words[0], &words[1], &opaque, &padding].concat());
         let call = json!([{ "from": RICH, "to": PORTAL, "input": input }]);
         let hash = self.l1.rpc("eth_sendTransaction", call).await.unwrap();
         let mut receipt = Value::Null;
@@ -93,7 +95,9 @@ fn genesis_file(timestamp: &Value) -> Value {
         "optimism": { "eip1559Elasticity": 6, "eip1559Denominator": 50, "eip1559DenominatorCanyon": 250 },
     });
     let blocks = ["homestead", "eip150", "eip155", "eip158", "byzantium", "constantinople", "petersburg", "istanbul"];
-    for fork in blocks.into_iter().chain(["muirGlacier", "berlin", "london", "arrowGlacier", "grayGlacier", "mergeNetsplit"]) {
+    for fork in
+        blocks.into_iter().chain(["muirGlacier", "berlin", "london", "arrowGlacier", "grayGlacier", "mergeNetsplit"])
+    {
         config[format!("{fork}Block")] = json!(0);
     }
     for fork in FORKS {
@@ -178,7 +182,10 @@ async fn assert_sound(engine: &Caller, node: &Chain, l1: &Anvil) -> Vec<Value> {
         let executed = engine.rpc("eth_getBlockByNumber", json!([format!("{height:#x}"), true])).await.unwrap();
         assert_eq!(executed["hash"], block["hash"], "block {height}");
         assert_eq!(executed["stateRoot"], output["stateRoot"], "block {height}");
-        let origin = l1.rpc("eth_getBlockByNumber", json!([format!("{:#x}", block["l1origin"]["number"].as_u64().unwrap()), false]));
+        let origin = l1.rpc(
+            "eth_getBlockByNumber",
+            json!([format!("{:#x}", block["l1origin"]["number"].as_u64().unwrap()), false]),
+        );
         let origin = origin.await.unwrap();
         assert_eq!(origin["hash"], block["l1origin"]["hash"], "the origin of block {height} is on L1");
         let time = block["timestamp"].as_u64().unwrap();
@@ -206,8 +213,7 @@ async fn a_rollup_runs_on_its_embedded_chain_through_stops_kills_and_a_silent_l1
     let launch = rollup.sequencer();
     let launch = launch.flag("--l2-genesis", rollup.genesis.as_os_str()).flag("--http-port", chain_port.to_string());
     let mut node = launch.start().await;
-    let engine = Launch::bare().reached_at(chain_port);
-    let engine = node.caller().at(engine.port());
+    let engine = node.caller().at(chain_port);
 
     // Blocks come, origins advance, and a transaction that is sent to the chain is in a block.
     blocks(&node, 3).await;
@@ -229,7 +235,8 @@ async fn a_rollup_runs_on_its_embedded_chain_through_stops_kills_and_a_silent_l1
     blocks(&node, 3).await;
     assert_eq!(head(&node).await["l1origin"]["number"], silent);
     rollup.l1.rpc("evm_setIntervalMining", json!([1])).await.unwrap();
-    until("origins advance again", async || head(&node).await["l1origin"]["number"].as_u64().unwrap() > silent + 1).await;
+    until("origins advance again", async || head(&node).await["l1origin"]["number"].as_u64().unwrap() > silent + 1)
+        .await;
 
     // Stopped and killed, it goes on where it was, and misses no slot.
     let before = head(&node).await;
@@ -243,7 +250,8 @@ async fn a_rollup_runs_on_its_embedded_chain_through_stops_kills_and_a_silent_l1
     let chain = assert_sound(&engine, &node, &rollup.l1).await;
     let kept = &chain[usize::try_from(before["number"].as_u64().unwrap()).unwrap()];
     assert_eq!(kept["hash"], before["hash"]);
-    let deposits = |block: &&Value| block["transactions"].as_array().unwrap().iter().any(|one| one["to"] == json!(RECEIVER));
+    let deposits =
+        |block: &&Value| block["transactions"].as_array().unwrap().iter().any(|one| one["to"] == json!(RECEIVER));
     let with_deposit: Vec<&Value> = chain.iter().filter(deposits).collect();
     assert_eq!(with_deposit.len(), 1);
     let deposit = &with_deposit[0]["transactions"][1];
@@ -275,6 +283,11 @@ async fn the_sequencer_stops_and_starts_where_its_operator_says() {
     node.rpc("admin_setRecoverMode", json!([true])).await.unwrap();
     assert_eq!(node.rpc("admin_recoverMode", json!([])).await, Ok(json!(true)));
     blocks(&node, 2).await;
+    let metrics = node.fetch("/metrics").await.unwrap().1;
+    for name in ["sequenza_l1_head", "sequenza_engine_call_duration_seconds_bucket", "sequenza_sequencer_blocks_total"]
+    {
+        assert!(metrics.contains(name), "{name} is missing in\n{metrics}");
+    }
     let config = node.rpc("optimism_rollupConfig", json!([])).await.unwrap();
     assert_eq!(config["l2_chain_id"], 901);
     assert!(node.stop().await.success());
@@ -331,5 +344,5 @@ async fn what_does_not_fit_together_is_refused_with_the_reason() {
     let link = launch.folder().join("kona-node");
     std::os::unix::fs::symlink(tests::program(), &link).unwrap();
     let ended = Launch::bare().as_program(link).switch("node").flag("--mode", "Validator").run();
-    ended.says(2, &["--mode=Sequencer", "--l1-eth-rpc", "l2-config-file"]);
+    ended.says(2, &["--mode=Sequencer", "l1-eth-rpc", "--l2-config-file"]);
 }

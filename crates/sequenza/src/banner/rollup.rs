@@ -89,6 +89,24 @@ mod tests {
                 ..Places::default()
             },
         };
-        insta::assert_snapshot!(banner.text(), @"");
+        insta::assert_snapshot!(banner.text(), @r#"
+        Sequenza 0.1.0: the sequencer of a rollup
+
+          HTTP         http://127.0.0.1:9545
+          chain id     901
+          blocks       one each 2s, head is 7
+          L1           chain 31337, 2 endpoints, cited 4 blocks below its head
+          engine       http://127.0.0.1:8551
+          data         /d/sequenza/node/901
+
+          Stopped: it builds nothing; admin_startSequencer starts it.
+
+          WARNING: others on the network can reach 0.0.0.0:9545, and stop the sequencer there.
+
+        Try:
+
+          curl -s http://127.0.0.1:9545 -H 'content-type: application/json' \
+            -d '{"jsonrpc":"2.0","id":1,"method":"optimism_syncStatus","params":[]}'
+        "#);
     }
 }

@@ -421,7 +421,7 @@ mod tests {
             (&[("l1-eth-rpc", "ws://l1")], "over HTTP"),
             (&[("l1-slot-duration-override", "2")], "--l1-beacon"),
             (&[("l2-engine-timeout", "500")], "--l2-engine-rpc"),
-            (&[("l2-engine-jwt-encoded", "0x11")], "64 hexadecimal digits"),
+            (&[("l2-engine-rpc", "http://e"), ("l2-engine-jwt-encoded", "0x11")], "64 hexadecimal digits"),
             (&[("l2-engine-rpc", "http://e"), ("l2-genesis", "g")], "--l2-engine-rpc"),
             (&[("l2-engine-rpc", "http://e"), ("pool-ttl", "5m")], "--l2-engine-rpc"),
             (&[("l2-engine-rpc", "engine:8551")], "over HTTP"),

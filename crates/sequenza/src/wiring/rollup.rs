@@ -14,6 +14,7 @@ mod attributes;
 mod chains;
 mod embedded;
 mod every_slot;
+mod metrics;
 mod origins;
 
 use std::path::PathBuf;
@@ -30,7 +31,8 @@ use types::{Failure as Remedy, Millis, Timestamp};
 use self::api::NodeApi;
 use self::attributes::OpAttributes;
 use self::embedded::Embedded;
-use self::every_slot::EverySlot;
+use self::every_slot::{EverySlot, Permit};
+use self::metrics::{EngineCalls, L1Gauges};
 use self::origins::Chooser;
 use super::drive;
 use super::folder::{exit_of, open_folder};
@@ -83,7 +85,9 @@ async fn start(settings: Node, mut process: Process) -> Result<(), Failure> {
     });
     let handed = handed.await?;
     let engine = Engine::open(&settings, &folder, &mut process).await?;
+    let calls = EngineCalls::register(&mut process.registry);
     let client = EngineClient::new(Arc::clone(&engine.transport), engine.deadline);
+    let client = client.observed(Arc::new(move |call: &engine::Ended<'_>| calls.ended(call)));
 
     let sources = chains::sources(&settings.l1)?;
     let beacon = chains::beacon(&settings.l1)?;
@@ -104,7 +108,8 @@ async fn start(settings: Node, mut process: Process) -> Result<(), Failure> {
         following.latest_every = following.latest_every.min(Duration::from_secs(seconds));
     }
     let (follower, view) = Follower::new(sources.clone(), following);
-    let epochs = Epochs::new(sources, view, EpochsConfig::default());
+    let epochs = Epochs::new(sources.clone(), view, EpochsConfig::default());
+    process.registry.register_collector(Box::new(L1Gauges { sources, epochs: epochs.clone() }));
     let origins = Arc::new(Chooser::new(epochs.clone(), config.drift(), settings.confirmations, settings.recovering));
     let attributes = OpAttributes {
         config: Arc::clone(&config),
@@ -115,11 +120,11 @@ async fn start(settings: Node, mut process: Process) -> Result<(), Failure> {
         origins: Arc::clone(&origins),
     };
     let backend = EngineBackend::new(client.clone(), Arc::clone(&config), Arc::new(attributes));
-    let backend = EverySlot { inner: backend, handed: handed.clone(), timetable };
+    let (permit, kept) = (Arc::new(Permit::default()), Arc::new(handed.clone()));
+    let backend = EverySlot { inner: backend, kept: kept.clone(), timetable, permit: Arc::clone(&permit) };
     let agreement = AgreementConfig::Solo;
     let heart = Config { timetable, agreement, active: settings.active, backoff: Backoff::default() };
-    let (remembered, kept) = (handed.memory(), Arc::new(handed.clone()));
-    let driver = drive::start_with(heart, remembered, &folder, Arc::new(backend), kept, &mut process).await?;
+    let driver = drive::start_with(heart, handed.memory(), &folder, Arc::new(backend), kept, &mut process).await?;
 
     follow_l1(&mut process, follower, &epochs);
     if let Some(beacon) = beacon {
@@ -134,6 +139,7 @@ async fn start(settings: Node, mut process: Process) -> Result<(), Failure> {
         handed,
         origins,
         driver: driver.clone(),
+        permit,
         admin: settings.admin,
     });
     let greeting = format!(

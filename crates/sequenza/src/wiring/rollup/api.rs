@@ -16,8 +16,9 @@ use rpc::{ErrorObject, Namespace};
 use serde::Deserialize;
 use serde_json::value::{RawValue, to_raw_value};
 use serde_json::{Value, json};
-use types::{BlockHash, BlockRef};
+use types::BlockRef;
 
+use super::every_slot::Permit;
 use super::origins::Chooser;
 
 /// Where messages leave for L1.
@@ -26,6 +27,8 @@ const MESSAGE_PASSER: &str = "0x4200000000000000000000000000000000000016";
 const FAILED: i64 = -32000;
 /// How long a stop waits for the block that is on its way.
 const SETTLING_MAX: Duration = Duration::from_secs(10);
+/// Between two looks at whether it has arrived.
+const SETTLING_LOOK: Duration = Duration::from_millis(20);
 
 const METHODS: [&str; 4] =
     ["optimism_syncStatus", "optimism_outputAtBlock", "optimism_rollupConfig", "optimism_version"];
@@ -51,6 +54,7 @@ pub(super) struct NodeApi {
     pub(super) handed: Handed,
     pub(super) origins: Arc<Chooser>,
     pub(super) driver: DriverHandle,
+    pub(super) permit: Arc<Permit>,
     /// Whether callers may start and stop it.
     pub(super) admin: bool,
 }
@@ -75,7 +79,7 @@ impl Namespace for NodeApi {
             "optimism_version" => json!(concat!("sequenza/", env!("CARGO_PKG_VERSION"))),
             "admin_startSequencer" => self.start(params.first()).await?,
             "admin_stopSequencer" => self.stop().await?,
-            "admin_sequencerActive" => json!(self.driver.pulse().borrow().active),
+            "admin_sequencerActive" => json!(self.is_active()),
             "admin_recoverMode" | "admin_adminRecoverMode" => json!(self.origins.is_recovering()),
             "admin_setRecoverMode" => {
                 self.origins.recover(parameter(&params, "true or false")?);
@@ -155,44 +159,60 @@ impl NodeApi {
 
     /// Only on the block that the caller takes for the head: whoever hands over between two nodes must not lose blocks.
     async fn start(&self, hash: Option<&Value>) -> Result<Value, ErrorObject> {
-        let pulse = self.driver.pulse().borrow().clone();
-        if pulse.active {
+        if self.is_active() {
             return Err(failed("the sequencer is already running"));
         }
         // kona-node asks for none.
         if let Some(hash) = hash.filter(|hash| !hash.is_null()) {
             let wanted =
                 B256::deserialize(hash).map_err(|error| ErrorObject::invalid_params(format!("hash: {error}")))?;
-            let head = B256::new(*pulse.head.hash.as_bytes());
-            if wanted != head {
-                let number = pulse.head.number;
+            let BlockRef { number, hash: head, .. } = self.head().await?;
+            if wanted.as_slice() != head.as_bytes() {
                 return Err(failed(format!(
                     "the newest block is {number} {head}, and the start was asked for on {wanted}"
                 )));
             }
         }
+        self.permit.give();
         if self.driver.lead().await { Ok(Value::Null) } else { Err(failed("the driver has ended")) }
     }
 
     /// Waits for the block that is on its way, so that the hash that is told is that of the last block built here.
     async fn stop(&self) -> Result<Value, ErrorObject> {
-        if !self.driver.pulse().borrow().active {
+        if !self.is_active() {
             return Err(failed("the sequencer is not running"));
         }
+        self.permit.withdraw().await;
         if !self.driver.rest().await {
             return Err(failed("the driver has ended"));
         }
-        let mut pulse = self.driver.pulse();
-        let settled = pulse.wait_for(|pulse| !pulse.active && self.is_newest(&pulse.head));
-        let settled = tokio::time::timeout(SETTLING_MAX, settled).await;
-        let told = settled.map_err(|_| failed("it was stopped, and the block on its way has not come to an end"))?;
-        let head: BlockHash = told.map_err(failed)?.head.hash;
-        Ok(json!(B256::new(*head.as_bytes())))
+        let settled = tokio::time::timeout(SETTLING_MAX, self.settled()).await;
+        let head = settled.map_err(|_| failed("it was stopped, and the block on its way has not come to an end"))??;
+        Ok(json!(B256::new(*head.hash.as_bytes())))
     }
 
-    /// Whether what was decided last is the head; where nothing was decided there is nothing to wait for.
-    fn is_newest(&self, head: &BlockRef) -> bool {
-        self.handed.newest().is_none_or(|newest| newest.block.number <= head.number)
+    /// The head, once the sequencer rests and what it decided last is the head.
+    async fn settled(&self) -> Result<BlockRef, ErrorObject> {
+        let mut pulse = self.driver.pulse();
+        pulse.wait_for(|pulse| !pulse.active).await.map_err(failed)?;
+        loop {
+            let head = self.head().await?;
+            // Where nothing was decided there is nothing to wait for.
+            if self.handed.newest().is_none_or(|newest| newest.block.number <= head.number) {
+                return Ok(head);
+            }
+            tokio::time::sleep(SETTLING_LOOK).await;
+        }
+    }
+
+    fn is_active(&self) -> bool {
+        self.driver.pulse().borrow().active
+    }
+
+    /// The newest block, as the engine has it.
+    async fn head(&self) -> Result<BlockRef, ErrorObject> {
+        let head = self.client.block_ref(BlockAt::Latest).await.map_err(failed)?;
+        head.ok_or_else(|| failed("the engine has no newest block yet"))
     }
 }
 
