@@ -266,7 +266,7 @@ async fn a_rollup_runs_on_its_embedded_chain_through_stops_kills_and_a_silent_l1
 async fn the_sequencer_stops_and_starts_where_its_operator_says() {
     let Some(rollup) = Rollup::begin("op_node admin").await else { return };
     let launch = rollup.sequencer().flag("--l2-genesis", rollup.genesis.as_os_str()).flag("--http-port", "0");
-    let mut node = launch.start().await;
+    let mut node = launch.flag("--rpc.admin-state", "state.json").start().await;
     blocks(&node, 1).await;
     assert_eq!(node.rpc("admin_sequencerActive", json!([])).await, Ok(json!(true)));
     assert_eq!(node.rpc("admin_conductorEnabled", json!([])).await, Ok(json!(false)));
@@ -274,8 +274,13 @@ async fn the_sequencer_stops_and_starts_where_its_operator_says() {
     let last = node.rpc("admin_stopSequencer", json!([])).await.unwrap();
     assert_eq!(node.rpc("admin_sequencerActive", json!([])).await, Ok(json!(false)));
     tokio::time::sleep(Duration::from_secs(3)).await;
-    let stood = head(&node).await;
-    assert_eq!(stood["hash"], last);
+    assert_eq!(head(&node).await["hash"], last);
+    // A crash does not start what was stopped.
+    node.kill();
+    let node = node.launch().clone().start_unready();
+    until("it answers", async || node.rpc("optimism_version", json!([])).await.is_ok()).await;
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    assert_eq!(head(&node).await["hash"], last);
     let refused = node.rpc("admin_startSequencer", json!([B256::repeat_byte(1)])).await.unwrap_err();
     assert_eq!(refused.code(), Some(-32000));
     assert_eq!(node.rpc("admin_startSequencer", json!([last])).await, Ok(Value::Null));
@@ -290,7 +295,8 @@ async fn the_sequencer_stops_and_starts_where_its_operator_says() {
     }
     let config = node.rpc("optimism_rollupConfig", json!([])).await.unwrap();
     assert_eq!(config["l2_chain_id"], 901);
-    assert!(node.stop().await.success());
+    let said = std::fs::read_to_string(node.launch().folder().join("state.json")).unwrap();
+    assert_eq!(said, r#"{"sequencerStarted":true}"#);
 
     // Without the word there is no such method; stopped from the start, nothing is built.
     let quiet = rollup.sequencer().without("--rpc.enable-admin").flag("--l2-genesis", rollup.genesis.as_os_str());

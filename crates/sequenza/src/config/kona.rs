@@ -138,6 +138,13 @@ pub(super) const NODE: &[Setting] = &[
     ),
     value("port", "PORT", Is("9545"), ENDPOINTS, "Port of the node's own JSON-RPC; 0 takes any free one"),
     switch("rpc.enable-admin", "false", ENDPOINTS, "Let callers start and stop the sequencer: the methods admin_…"),
+    value(
+        "rpc.admin-state",
+        "FILE",
+        Computed("none: --sequencer.stopped says it at each start"),
+        ENDPOINTS,
+        "Keep in this file whether the sequencer was started or stopped; what it says goes before --sequencer.stopped",
+    ),
     switch("rpc.ws-enabled", "false", ENDPOINTS, "Take WebSockets on the node's own port too"),
     switch("metrics.enabled", "false", ENDPOINTS, "Serve /metrics and health on a port of their own as well"),
     value(
@@ -212,7 +219,6 @@ pub(super) const REFUSED: &[Refused] = &[
         "rpc.no-restart",
         "a server that fails ends the process, and whoever watches that starts it again; leave it out",
     ),
-    with_value("rpc.admin-state", "whether the sequencer was stopped is not kept yet: say it by --sequencer.stopped"),
     alone("rpc.dev-enabled", "there is no queue of engine tasks to look at; /metrics says how long engine calls take"),
     with_value("p2p.sequencer.key", NO_PEERS),
     with_value("p2p.sequencer.key.path", NO_PEERS),

@@ -9,6 +9,7 @@
 //!  Handed                  EngineClient ──► HTTP with a token, or the chain in this process
 //! ```
 
+mod admin_state;
 mod api;
 mod attributes;
 mod chains;
@@ -28,6 +29,7 @@ use rpc::{Namespace, Service, Surface};
 use sequencer::{AgreementConfig, Backoff, Config, Stamp, Timetable, TimetableConfig};
 use types::{Failure as Remedy, Millis, Timestamp};
 
+use self::admin_state::AdminState;
 use self::api::NodeApi;
 use self::attributes::OpAttributes;
 use self::embedded::Embedded;
@@ -123,7 +125,10 @@ async fn start(settings: Node, mut process: Process) -> Result<(), Failure> {
     let (permit, kept) = (Arc::new(Permit::default()), Arc::new(handed.clone()));
     let backend = EverySlot { inner: backend, kept: kept.clone(), timetable, permit: Arc::clone(&permit) };
     let agreement = AgreementConfig::Solo;
-    let heart = Config { timetable, agreement, active: settings.active, backoff: Backoff::default() };
+    let kept_in = settings.admin_state.clone();
+    let (state, said) = blocking(move || AdminState::open(kept_in)).await?;
+    let active = said.unwrap_or(settings.active);
+    let heart = Config { timetable, agreement, active, backoff: Backoff::default() };
     let driver = drive::start_with(heart, handed.memory(), &folder, Arc::new(backend), kept, &mut process).await?;
 
     follow_l1(&mut process, follower, &epochs);
@@ -140,6 +145,7 @@ async fn start(settings: Node, mut process: Process) -> Result<(), Failure> {
         origins,
         driver: driver.clone(),
         permit,
+        state: Arc::new(state),
         admin: settings.admin,
     });
     let greeting = format!(
@@ -148,7 +154,7 @@ async fn start(settings: Node, mut process: Process) -> Result<(), Failure> {
         env!("CARGO_PKG_VERSION"),
     );
     let service = process.service(&settings.rpc, settings.cors_any, greeting, drive::health(&driver));
-    let banner = banner(&settings, &process, &config, data_dir, &engine, driver.pulse().borrow().head.number.as_u64());
+    let banner = banner(&settings, &process, &config, data_dir, &engine, &driver.pulse().borrow());
     if let Some(chain) = engine.chain {
         chain.serve(&service, &mut process);
     }
@@ -267,14 +273,14 @@ fn banner(
     config: &RollupConfig,
     data_dir: PathBuf,
     engine: &Engine,
-    head: u64,
+    pulse: &node::Pulse,
 ) -> RollupBanner {
     RollupBanner {
         chain_id: config.l2_chain_id,
         l1_chain_id: config.l1_chain_id,
         block_time: humantime::format_duration(Duration::from_secs(config.block_time)).to_string(),
-        head,
-        active: settings.active,
+        head: pulse.head.number.as_u64(),
+        active: pulse.active,
         confirmations: settings.confirmations,
         l1_endpoints: settings.l1.endpoints.len(),
         engine: engine.place.clone(),

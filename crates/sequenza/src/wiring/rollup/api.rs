@@ -18,6 +18,7 @@ use serde_json::value::{RawValue, to_raw_value};
 use serde_json::{Value, json};
 use types::BlockRef;
 
+use super::admin_state::AdminState;
 use super::every_slot::Permit;
 use super::origins::Chooser;
 
@@ -55,6 +56,7 @@ pub(super) struct NodeApi {
     pub(super) origins: Arc<Chooser>,
     pub(super) driver: DriverHandle,
     pub(super) permit: Arc<Permit>,
+    pub(super) state: Arc<AdminState>,
     /// Whether callers may start and stop it.
     pub(super) admin: bool,
 }
@@ -173,6 +175,7 @@ impl NodeApi {
                 )));
             }
         }
+        self.keep(true).await?;
         self.permit.give();
         if self.driver.lead().await { Ok(Value::Null) } else { Err(failed("the driver has ended")) }
     }
@@ -182,6 +185,7 @@ impl NodeApi {
         if !self.is_active() {
             return Err(failed("the sequencer is not running"));
         }
+        self.keep(false).await?;
         self.permit.withdraw().await;
         if !self.driver.rest().await {
             return Err(failed("the driver has ended"));
@@ -203,6 +207,13 @@ impl NodeApi {
             }
             tokio::time::sleep(SETTLING_LOOK).await;
         }
+    }
+
+    /// Before it takes effect: a word that is lost in a crash must not have been acknowledged.
+    async fn keep(&self, started: bool) -> Result<(), ErrorObject> {
+        let state = Arc::clone(&self.state);
+        let kept = tokio::task::spawn_blocking(move || state.keep(started)).await;
+        kept.map_err(ErrorObject::internal)?.map_err(failed)
     }
 
     fn is_active(&self) -> bool {
