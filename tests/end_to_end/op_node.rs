@@ -293,6 +293,8 @@ async fn the_sequencer_stops_and_starts_where_its_operator_says() {
     {
         assert!(metrics.contains(name), "{name} is missing in\n{metrics}");
     }
+    let version = node.rpc("optimism_version", json!([])).await.unwrap();
+    assert_eq!(node.rpc("healthz", json!([])).await, Ok(json!({ "version": version })));
     let config = node.rpc("optimism_rollupConfig", json!([])).await.unwrap();
     assert_eq!(config["l2_chain_id"], 901);
     let said = std::fs::read_to_string(node.launch().folder().join("state.json")).unwrap();
@@ -339,6 +341,9 @@ async fn what_does_not_fit_together_is_refused_with_the_reason() {
     launch.clone().flag("--conductor.rpc", "http://c").run().says(2, &["--conductor.rpc", "op-conductor"]);
     launch.clone().flag("--mode", "Validator").run().says(2, &["--mode=Sequencer"]);
     launch.clone().variable("KONA_NODE_P2P_LISTEN_TCP", "9222").run().says(2, &["KONA_NODE_P2P_LISTEN_TCP", "peers"]);
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = taken.local_addr().unwrap().port().to_string();
+    launch.clone().flag("--rpc.port", port).run().says(69, &["--port"]);
     launch.clone().flag("--chain", "902").run().says(65, &["901", "902"]);
     launch.clone().flag("--rollup-cfg", "nowhere.json").run().says(65, &["nowhere.json"]);
     rollup.sequencer().flag("--http-port", "0").run().says(2, &["--l2-genesis", "--l2-engine-rpc"]);

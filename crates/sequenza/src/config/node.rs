@@ -455,8 +455,13 @@ mod tests {
     #[test]
     fn a_secret_is_not_shown() {
         let text = "ab".repeat(32);
-        let node = resolved(&[("l2-engine-rpc", "http://e"), ("l2-engine-jwt-encoded", &text)]);
+        let raw = with(&[("l2-engine-rpc", "http://e"), ("l2-engine-jwt-encoded", &text)]);
+        let node = resolve_node(&raw, &around()).unwrap();
         assert!(!format!("{node:?}").contains(&text));
+        let shown = crate::config::show(&raw, &crate::config::Resolved::Node(Box::new(node)));
+        assert!(shown.contains("l2-engine-jwt-encoded = (not shown)") && !shown.contains(&text), "{shown}");
+        let told = told(&with(&[("l2-engine-rpc", "http://e"), ("l2-engine-jwt-encoded", "abcd")]));
+        assert!(told.len() == 1 && !told[0].contains("abcd"), "{told:?}");
     }
 
     #[test]

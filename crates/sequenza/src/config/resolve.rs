@@ -9,6 +9,7 @@ use starknet_api::block::StarknetVersion;
 use starknet_types_core::felt::Felt;
 
 use super::raw::{Fault, Origin, Raw};
+use super::settings::Setting;
 use super::values::{amount, bytes, number, switch, time};
 
 /// Everything `sequenza starknet` was told, understood.
@@ -204,9 +205,10 @@ impl Reader<'_> {
 
     pub(super) fn fault(&mut self, key: &'static str, remedy: impl Into<String>) {
         let Some(given) = self.raw.given(key) else { return };
+        let secret = self.raw.chain.setting(key).is_some_and(Setting::is_secret);
         self.faults.push(Fault {
             key: key.to_owned(),
-            value: given.text.clone(),
+            value: given.text.clone().filter(|_| !secret),
             origin: given.origin.clone(),
             remedy: remedy.into(),
         });

@@ -120,6 +120,11 @@ impl Setting {
         environment_name("SEQUENZA", self.key)
     }
 
+    /// Whether its value must not be shown.
+    pub(crate) fn is_secret(&self) -> bool {
+        self.key == "l2-engine-jwt-encoded"
+    }
+
     /// The same flag as anvil names it.
     fn alias(&self) -> Option<&'static str> {
         match self.key {

@@ -33,6 +33,9 @@ pub(crate) fn show(raw: &Raw, resolved: &Resolved) -> String {
 fn line(setting: &Setting, raw: &Raw, resolved: &Resolved) -> String {
     let given = raw.given(setting.key);
     let origin = given.map_or(&Origin::Default, |given| &given.origin);
+    if setting.is_secret() && *origin != Origin::Default {
+        return format!("{:<60} # {origin}", format!("# {} = (not shown)", setting.key));
+    }
     let value = match given.and_then(|given| given.text.as_deref()) {
         Some(text) => literal(setting, text),
         None => computed(setting, resolved),

@@ -31,8 +31,15 @@ const SETTLING_MAX: Duration = Duration::from_secs(10);
 /// Between two looks at whether it has arrived.
 const SETTLING_LOOK: Duration = Duration::from_millis(20);
 
-const METHODS: [&str; 4] =
-    ["optimism_syncStatus", "optimism_outputAtBlock", "optimism_rollupConfig", "optimism_version"];
+const METHODS: [&str; 5] = [
+    "optimism_syncStatus",
+    "optimism_outputAtBlock",
+    "optimism_rollupConfig",
+    "optimism_version",
+    // kona-node's; what it says of health is at /livez and /readyz here.
+    "healthz",
+];
+const VERSION: &str = concat!("sequenza/", env!("CARGO_PKG_VERSION"));
 const ADMIN_METHODS: [&str; 7] = [
     "admin_startSequencer",
     "admin_stopSequencer",
@@ -78,7 +85,8 @@ impl Namespace for NodeApi {
             "optimism_syncStatus" => self.sync_status().await?,
             "optimism_outputAtBlock" => self.output_at(parameter(&params, "the block's number")?).await?,
             "optimism_rollupConfig" => self.config.to_rollup_json(),
-            "optimism_version" => json!(concat!("sequenza/", env!("CARGO_PKG_VERSION"))),
+            "optimism_version" => json!(VERSION),
+            "healthz" => json!({ "version": VERSION }),
             "admin_startSequencer" => self.start(params.first()).await?,
             "admin_stopSequencer" => self.stop().await?,
             "admin_sequencerActive" => json!(self.is_active()),

@@ -138,3 +138,92 @@ pub(super) async fn check_beacon(beacon: &Beacon) {
         Err(error) => tracing::warn!(%error, "the beacon node does not answer: blobs could not be read"),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+
+    use super::*;
+
+    /// The registry's file of all chains, where the test vectors are on this machine.
+    fn registry() -> Option<PathBuf> {
+        let beside = concat!(env!("CARGO_MANIFEST_DIR"), "/../../../shared/vectors");
+        let root = std::env::var_os("SEQUENZA_VECTORS").map_or_else(|| PathBuf::from(beside), PathBuf::from);
+        let path = root.join("opstack/registry/configs.json");
+        if path.is_file() {
+            return Some(path);
+        }
+        eprintln!("skipped: {} is not there (SEQUENZA_VECTORS names another place)", path.display());
+        None
+    }
+
+    #[test]
+    fn a_chain_of_the_registry_is_found_and_its_file_means_the_same() {
+        let Some(path) = registry() else { return };
+        let of_registry = |chain: &str| rollup(&RollupSource::Registry(path.clone(), chain.to_owned()));
+        let config = of_registry("10").unwrap();
+        assert_eq!((config.l1_chain_id, config.l2_chain_id, config.block_time), (1, 10, 2));
+        schedule(None, config.l1_chain_id).unwrap();
+        let failure = of_registry("no such chain").unwrap_err();
+        assert!(failure.exit == Exit::BadData && failure.message.contains("no such chain"), "{failure:?}");
+
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("rollup.json");
+        std::fs::write(&file, config.to_rollup_json().to_string()).unwrap();
+        assert_eq!(rollup(&RollupSource::File(file.clone(), Some(10))).unwrap(), config);
+        let failure = rollup(&RollupSource::File(file.clone(), Some(11))).unwrap_err();
+        assert!(failure.message.contains("chain 10") && failure.message.contains("--chain is 11"), "{failure:?}");
+        let mut unknown = config.to_rollup_json();
+        unknown["no_such_rule"] = 1.into();
+        std::fs::write(&file, unknown.to_string()).unwrap();
+        let failure = rollup(&RollupSource::File(file, None)).unwrap_err();
+        assert!(failure.message.contains("no_such_rule"), "{failure:?}");
+    }
+
+    #[test]
+    fn a_file_that_is_too_long_is_not_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("rollup.json");
+        std::fs::File::create(&file).unwrap().set_len(CONFIG_BYTES_MAX as u64 + 1).unwrap();
+        let failure = rollup(&RollupSource::File(file, None)).unwrap_err();
+        assert!(failure.message.contains("up to"), "{failure:?}");
+    }
+
+    #[test]
+    fn an_l1_that_is_not_known_needs_its_configuration() {
+        let header = alloy_header(0);
+        assert_eq!(schedule(None, ANVIL).unwrap().fee(&header), 1);
+        let failure = schedule(None, 900).unwrap_err();
+        assert!(failure.message.contains("900") && failure.message.contains("--l1-config-file"), "{failure:?}");
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("l1.json");
+        std::fs::write(&file, ANVIL_FORKS).unwrap();
+        // The same forks at the same times ask the same price.
+        let busy = alloy_header(50_000_000);
+        assert_eq!(schedule(Some(&file), 900).unwrap().fee(&busy), schedule(None, ANVIL).unwrap().fee(&busy));
+        std::fs::write(&file, r#"{"cancunTime":"soon"}"#).unwrap();
+        let failure = schedule(Some(&file), 900).unwrap_err();
+        assert!(failure.message.contains("cancunTime"), "{failure:?}");
+    }
+
+    fn alloy_header(excess_blob_gas: u64) -> alloy_consensus::Header {
+        alloy_consensus::Header { excess_blob_gas: Some(excess_blob_gas), ..Default::default() }
+    }
+
+    #[test]
+    fn addresses_are_told_by_their_flag_and_never_shown() {
+        let l1 = |endpoints: &[&str], beacon: Option<&str>| config::L1 {
+            endpoints: endpoints.iter().map(|url| (*url).to_owned()).collect(),
+            trusted: false,
+            beacon: beacon.map(str::to_owned),
+            slot_seconds: None,
+        };
+        assert_eq!(sources(&l1(&["http://one", "https://two/key"], None)).unwrap().ids().count(), 2);
+        let failure = sources(&l1(&["http://one", "http://[secret-key"], None)).unwrap_err();
+        assert!(failure.message.contains("--l1-eth-rpc") && !failure.message.contains("secret-key"), "{failure:?}");
+        assert!(beacon(&l1(&[], None)).unwrap().is_none());
+        assert!(beacon(&l1(&[], Some("http://beacon"))).unwrap().is_some());
+        let failure = beacon(&l1(&[], Some("http://[secret-key"))).unwrap_err();
+        assert!(failure.message.contains("--l1-beacon") && !failure.message.contains("secret-key"), "{failure:?}");
+    }
+}
