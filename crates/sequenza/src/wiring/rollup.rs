@@ -33,7 +33,7 @@ use self::admin_state::AdminState;
 use self::api::NodeApi;
 use self::attributes::OpAttributes;
 use self::embedded::Embedded;
-use self::every_slot::{EverySlot, Permit};
+use self::every_slot::{EverySlot, ONE_MAX, Permit};
 use self::metrics::{EngineCalls, L1Gauges};
 use self::origins::Chooser;
 use super::drive;
@@ -123,7 +123,8 @@ async fn start(settings: Node, mut process: Process) -> Result<(), Failure> {
     };
     let backend = EngineBackend::new(client.clone(), Arc::clone(&config), Arc::new(attributes));
     let (permit, kept) = (Arc::new(Permit::default()), Arc::new(handed.clone()));
-    let backend = EverySlot { inner: backend, kept: kept.clone(), timetable, permit: Arc::clone(&permit) };
+    let backend =
+        EverySlot { inner: backend, kept: kept.clone(), timetable, permit: Arc::clone(&permit), one_max: ONE_MAX };
     let agreement = AgreementConfig::Solo;
     let kept_in = settings.admin_state.clone();
     let (state, said) = blocking(move || AdminState::open(kept_in)).await?;

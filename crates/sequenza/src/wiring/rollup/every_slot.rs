@@ -14,8 +14,11 @@ use sequencer::{Record, Timetable};
 use tokio::sync::Mutex;
 use types::{Attributes, BlockRef, BuildId, Heads, Millis, Payload, Timestamp, Verdict};
 
-/// How long blocks are made in one go: less than the driver waits for the order that set it off (`node::Deadlines::open`).
+/// How long blocks are begun in one go. With [`ONE_MAX`] it is less than the driver waits for the order that set it off
+/// (`node::Deadlines::open`), so that the driver hears what became of it.
 const AT_ONCE: Duration = Duration::from_secs(4);
+/// How long one of them may take. L1 or the engine may hang.
+pub(super) const ONE_MAX: Duration = Duration::from_secs(5);
 
 /// A backend whose chain has no gaps.
 pub(super) struct EverySlot<B> {
@@ -24,6 +27,8 @@ pub(super) struct EverySlot<B> {
     pub(super) kept: Arc<dyn Persistence>,
     pub(super) timetable: Timetable,
     pub(super) permit: Arc<Permit>,
+    /// How long one missed block may take: [`ONE_MAX`].
+    pub(super) one_max: Duration,
 }
 
 /// Whether missed blocks may be made: not while the operator lets the sequencer rest.
@@ -107,7 +112,9 @@ impl<B: Backend> EverySlot<B> {
         while self.due_after(parent) < last.timestamp && began.elapsed() < AT_ONCE && self.permit.is_given() {
             let slot = self.timetable.slot_after(parent.timestamp);
             let order = Attributes { slot, parent, timestamp: self.due_after(parent), origin: None, ..*last };
-            parent = self.make(build, order, heads).await?;
+            let late =
+                |_| BackendError::Retry(format!("block {} was not made in {:?}", parent.number.next(), self.one_max));
+            parent = tokio::time::timeout(self.one_max, self.make(build, order, heads)).await.map_err(late)??;
             *made += 1;
         }
         tracing::info!(blocks = *made, head = %parent.number, "missed blocks were made");
@@ -169,7 +176,13 @@ mod tests {
             stamp: Stamp::Closing,
         };
         let timetable = Timetable::new(config).unwrap();
-        let every = EverySlot { inner: fake.clone(), kept: kept.clone(), timetable, permit: Arc::default() };
+        let every = EverySlot {
+            inner: fake.clone(),
+            kept: kept.clone(),
+            timetable,
+            permit: Arc::default(),
+            one_max: Duration::from_secs(1),
+        };
         (fake, every, kept)
     }
 
@@ -209,6 +222,16 @@ mod tests {
         // Another head than the one to build on is not touched.
         let failed = every.open(BuildId::new(3), order(&every, genesis(), 3)).await.unwrap_err();
         assert!(matches!(&failed, BackendError::Reset(reason) if reason.contains("not the block")), "{failed}");
+    }
+
+    /// Guards against a hung L1 or engine that takes the driver's whole patience, and hides how far it came.
+    #[tokio::test]
+    async fn a_block_that_takes_for_ever_ends_the_going() {
+        let (fake, every, _) = chain();
+        fake.mishaps(Verb::Seal, [Mishap::Slow(Duration::ZERO), Mishap::Slow(Duration::from_secs(3_600))]);
+        let failed = every.open(BuildId::new(1), order(&every, genesis(), 3)).await.unwrap_err();
+        assert!(matches!(&failed, BackendError::Reset(reason) if reason.starts_with("1 missed")), "{failed}");
+        assert_eq!(every.heads().await.unwrap().unsafe_head().number.as_u64(), 1);
     }
 
     #[tokio::test]
