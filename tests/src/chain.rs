@@ -207,6 +207,11 @@ impl Caller {
         Caller { url, client }
     }
 
+    /// The same for another port of this machine.
+    pub fn at(&self, port: u16) -> Caller {
+        Caller { url: format!("http://127.0.0.1:{port}"), client: self.client.clone() }
+    }
+
     /// Calls a JSON-RPC method.
     pub async fn rpc(&self, method: &str, params: Value) -> Result<Value, RpcError> {
         let lost = |error: reqwest::Error| RpcError::Lost(error.to_string());

@@ -10,9 +10,10 @@ use crate::steps::{Root, run};
 
 /// For each chain where its page of flags is, from the root folder, and what stands above the help in it, up to and with the line that opens
 /// the block of text.
-const FLAGS: [(&str, &str, &str); 2] = [
+const FLAGS: [(&str, &str, &str); 3] = [
     ("starknet", "docs/starknet/flags.md", include_str!("docs/flags_head.txt")),
     ("evm", "docs/evm/flags.md", include_str!("docs/flags_head_evm.txt")),
+    ("node", "docs/operators/node-flags.md", include_str!("docs/flags_head_node.txt")),
 ];
 
 /// Builds the program and writes the pages.

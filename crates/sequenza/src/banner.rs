@@ -1,11 +1,13 @@
 //! What a newcomer sees first. On stdout; pure text out of plain values.
 
 mod evm;
+mod rollup;
 
 use std::fmt::Write as _;
 use std::path::PathBuf;
 
 pub(crate) use self::evm::{EvmAccount, EvmBanner};
+pub(crate) use self::rollup::RollupBanner;
 
 /// Everything that the banner says.
 #[derive(Clone, Debug)]

@@ -37,19 +37,18 @@ pub(crate) struct Given {
 }
 
 /// Commands that are named so that nobody wonders, and refused until they work.
-pub(crate) const NOT_YET: [(&str, &str); 3] = [
-    ("node", "Sequence an OP Stack chain"),
-    ("committee", "Sequence in a committee"),
-    ("operator", "Set up and run a committee member"),
-];
+pub(crate) const NOT_YET: [(&str, &str); 2] =
+    [("committee", "Sequence in a committee"), ("operator", "Set up and run a committee member")];
 
 const CONFIG_FILE: &str = "config";
+const VERBOSITY: &str = "verbosity";
 const LONG_ABOUT: &str = "Sequenza sequences rollups.\n\n\
     `sequenza starknet` runs a Starknet chain alone: a block each --seq-block-time, JSON-RPC 0.10.2 on \
     http://127.0.0.1:6060, funded accounts printed at the start, everything kept in a data folder.\n\n\
     `sequenza evm` runs an EVM chain alone: a block for each transaction or each --block-time, Ethereum's JSON-RPC on \
     http://127.0.0.1:8545, anvil's accounts, everything kept in a data folder.\n\n\
-    Called through a link named `juno` it takes Juno's command line as it is.";
+    `sequenza node` sequences an OP Stack chain: it cites L1, and drives an execution engine or the embedded EVM chain.\n\n\
+    Called through a link named `juno` or `kona-node` it takes that program's command line as it is.";
 
 /// Reads the command line of the process.
 ///
@@ -60,7 +59,7 @@ pub(crate) fn read(arguments: impl IntoIterator<Item = OsString>) -> Result<Aske
     let name = link_name(arguments.first().map_or(OsStr::new(""), OsString::as_os_str));
     match name {
         Some("juno") => arguments.insert(1, "starknet".into()),
-        Some("kona-node") => return Ok(Asked::NotYet("node")),
+        Some("kona-node") => subcommand_first(&mut arguments),
         Some("aztec-spartan") => return Ok(Asked::NotYet("operator")),
         _ => {}
     }
@@ -72,6 +71,7 @@ pub(crate) fn read(arguments: impl IntoIterator<Item = OsString>) -> Result<Aske
     Ok(match matches.subcommand() {
         Some(("starknet", flags)) => Asked::Run(given(ChainKind::Starknet, flags, as_juno)),
         Some(("evm", flags)) => Asked::Run(given(ChainKind::Evm, flags, false)),
+        Some(("node", flags)) => Asked::Run(given(ChainKind::Node, flags, false)),
         Some(("verify", flags)) => Asked::Verify(of_either(flags, as_juno)),
         Some(("config", of)) => match of.subcommand() {
             Some((_, flags)) => Asked::ConfigShow(of_either(flags, as_juno)),
@@ -87,7 +87,7 @@ pub(crate) fn read(arguments: impl IntoIterator<Item = OsString>) -> Result<Aske
             Asked::CompileClass(of.get_many::<String>("arguments").unwrap_or_default().cloned().collect())
         }
         // clap demands a command, so there is no other case; the first refusal is as good as any.
-        Some(_) | None => Asked::NotYet("node"),
+        Some(_) | None => Asked::NotYet("committee"),
     })
 }
 
@@ -97,16 +97,24 @@ fn link_name(program: &OsStr) -> Option<&'static str> {
     ["juno", "kona-node", "aztec-spartan"].into_iter().find(|name| *name == stem)
 }
 
+/// kona-node takes some flags in front of its command too.
+fn subcommand_first(arguments: &mut [OsString]) {
+    if let Some(at) = arguments.iter().skip(1).position(|argument| argument == "node") {
+        arguments[1..=at + 1].rotate_right(1);
+    }
+}
+
 /// A later release's command, whatever follows it.
 fn not_yet(arguments: &[OsString]) -> Option<&'static str> {
     let first = arguments.get(1)?.to_str()?;
     NOT_YET.iter().map(|(name, _)| *name).find(|name| *name == first)
 }
 
-/// A command that takes the settings of either chain: Starknet's at once, the EVM's after the word `evm`.
+/// A command that takes the settings of any chain: Starknet's at once, another's after its word.
 fn of_either(matches: &ArgMatches, as_juno: bool) -> Given {
     match matches.subcommand() {
         Some(("evm", flags)) => given(ChainKind::Evm, flags, false),
+        Some(("node", flags)) => given(ChainKind::Node, flags, false),
         Some((_, flags)) => given(ChainKind::Starknet, flags, as_juno),
         None => given(ChainKind::Starknet, matches, as_juno),
     }
@@ -120,6 +128,9 @@ fn given(chain: ChainKind, matches: &ArgMatches, as_juno: bool) -> Given {
         if let Ok(Some(value)) = matches.try_get_one::<String>(name) {
             flags.push((name.to_owned(), value.clone()));
         }
+    }
+    if let Ok(Some(count @ 1..)) = matches.try_get_one::<u8>(VERBOSITY) {
+        flags.push(("log-level".to_owned(), count.to_string()));
     }
     let file = matches.try_get_one::<PathBuf>(CONFIG_FILE).ok().flatten().cloned();
     Given { chain, flags, file, as_juno }
@@ -139,8 +150,13 @@ pub(crate) fn command() -> Command {
         .args_override_self(true)
         .subcommand(chain(ChainKind::Starknet).about("Run a Starknet chain").after_long_help(exit::table()))
         .subcommand(chain(ChainKind::Evm).about("Run an EVM chain").after_long_help(exit::table()))
+        .subcommand(node())
         .subcommand(replay())
-        .subcommand(of_either_chain("verify", "Check a data folder: log, blocks, and the state root from scratch"))
+        .subcommand(of_chains(
+            "verify",
+            "Check a data folder: log, blocks, and the state root from scratch",
+            &[ChainKind::Starknet, ChainKind::Evm],
+        ))
         .subcommand(config())
         .subcommand(completions())
         .subcommand(compile_class());
@@ -160,7 +176,7 @@ fn replay() -> Command {
 }
 
 fn config() -> Command {
-    let show = of_either_chain("show", "Print each setting of a chain, its value and where it comes from");
+    let show = of_chains("show", "Print each setting of a chain, its value and where it comes from", &ChainKind::ALL);
     Command::new("config").about("Settings").subcommand_required(true).arg_required_else_help(true).subcommand(show)
 }
 
@@ -182,10 +198,19 @@ fn chain(chain: ChainKind) -> Command {
     with_settings(Command::new(chain.command()), chain)
 }
 
+fn node() -> Command {
+    let verbosity = Arg::new(VERBOSITY)
+        .short('v')
+        .action(ArgAction::Count)
+        .help("As kona-node counts: -v logs errors, -vvv what --log-level=info does, -vvvvv all");
+    let about = "Sequence an OP Stack chain, as kona-node in its mode Sequencer";
+    chain(ChainKind::Node).about(about).arg(verbosity).after_long_help(exit::table())
+}
+
 /// A command about a chain's folder or settings; without a word for the chain, a Starknet one.
-fn of_either_chain(name: &'static str, about: &'static str) -> Command {
+fn of_chains(name: &'static str, about: &'static str, kinds: &[ChainKind]) -> Command {
     let plain = with_settings(Command::new(name).about(about), ChainKind::Starknet);
-    [ChainKind::Starknet, ChainKind::Evm].into_iter().fold(plain, |command, kind| {
+    kinds.iter().fold(plain, |command, &kind| {
         command.subcommand(chain(kind).about(format!("The same for `sequenza {}`", kind.command())))
     })
 }
@@ -211,16 +236,10 @@ fn argument(setting: &Setting, chain: ChainKind) -> Arg {
         Fallback::Computed(words) => words,
     };
     let help = format!("{} [default: {default}] [env: {}]", setting.help, setting.variable());
-    let mut arg = Arg::new(setting.key).long(setting.key).help_heading(setting.group).help(help);
-    if chain == ChainKind::Evm {
-        arg = match setting.alias() {
-            Some(alias) => arg.visible_alias(alias),
-            None => arg,
-        };
-        arg = match setting.letter() {
-            Some(letter) => arg.short(letter),
-            None => arg,
-        };
+    let arg = Arg::new(setting.key).long(setting.key).help_heading(setting.group).help(help);
+    let mut arg = arg.visible_aliases(chain.aliases(setting));
+    if let Some(letter) = chain.letter(setting) {
+        arg = arg.short(letter);
     }
     match setting.kind {
         Kind::Switch => as_switch(arg),
@@ -291,10 +310,9 @@ mod tests {
 
     #[test]
     fn commands_of_later_releases_are_known_and_refused_whatever_follows() {
-        for line in ["s node --mode sequencer", "s committee", "s operator start"] {
+        for line in ["s committee", "s operator start"] {
             assert!(matches!(asked(line), Ok(Asked::NotYet(_))), "{line}");
         }
-        assert_eq!(asked("/x/kona-node node --mode validator"), Ok(Asked::NotYet("node")));
         assert_eq!(asked("aztec-spartan config"), Ok(Asked::NotYet("operator")));
         assert!(command().render_long_help().to_string().contains("(not in this version)"));
     }
@@ -314,6 +332,31 @@ mod tests {
             matches!(asked("s verify --db-path x"), Ok(Asked::Verify(given)) if given.chain == ChainKind::Starknet)
         );
         assert_eq!(asked("s evm --seq-block-time 1"), Err(clap::error::ErrorKind::UnknownArgument));
+    }
+
+    #[test]
+    fn command_lines_of_kona_node_are_read_by_either_name() {
+        let line = "--mode Sequencer --l1 http://l1 --l1-beacon=http://b --l2 http://e --l2.jwt-secret jwt.hex --rollup-cfg r.json \
+                    --rpc.port 9 --sequencer.l1-confs 2 --sequencer.stopped -c 10";
+        let expected = [
+            ("mode", "Sequencer"),
+            ("l1-eth-rpc", "http://l1"),
+            ("l2-engine-rpc", "http://e"),
+            ("l2-engine-jwt-secret", "jwt.hex"),
+            ("l2-config-file", "r.json"),
+            ("port", "9"),
+            ("sequencer.stopped", "true"),
+            ("chain", "10"),
+        ];
+        for start in ["sequenza node", "/x/kona-node node", "kona-node -vvvv node"] {
+            let read = flags(&format!("{start} {line}"));
+            for (key, text) in expected {
+                assert!(read.contains(&(key.to_owned(), text.to_owned())), "{start}: {key}: {read:?}");
+            }
+            assert_eq!(read.len(), 10 + usize::from(start.contains("-v")), "{start}: {read:?}");
+        }
+        assert_eq!(flags("s node --p2p.no-discovery"), [("p2p.no-discovery".to_owned(), "true".to_owned())]);
+        assert_eq!(asked("kona-node registry"), Err(clap::error::ErrorKind::InvalidSubcommand));
     }
 
     #[test]

@@ -38,7 +38,7 @@ pub(crate) fn run(asked: Asked) -> Result<ExitCode, Failure> {
         Asked::NotYet(command) => Err(Failure::new(
             Exit::Unavailable,
             format!(
-                "`sequenza {command}` is not in this version: it has `sequenza starknet` and `sequenza evm`; see the README for what comes"
+                "`sequenza {command}` is not in this version: it has `sequenza starknet`, `sequenza evm` and `sequenza node`; see the README for what comes"
             ),
         )),
     };
@@ -56,6 +56,7 @@ fn start(given: &Given) -> Result<(), Failure> {
     let ended = match settings {
         Resolved::Starknet(settings) => runtime.block_on(wiring::run_starknet(*settings)),
         Resolved::Evm(settings) => runtime.block_on(wiring::run_evm(*settings)),
+        Resolved::Node(settings) => runtime.block_on(wiring::run_node(*settings)),
     };
     runtime.shutdown_timeout(THREADS_GRACE);
     ended
@@ -90,12 +91,15 @@ fn replay(journal: &Path) -> Result<(), Failure> {
     }
 }
 
+const NOT_VERIFIED: &str = "the folder of `sequenza node` cannot be checked by this command yet";
+
 fn verify(given: &Given) -> Result<(), Failure> {
     let (_, settings) = settings(given)?;
     logs::start(log(&settings));
     let folder = match &settings {
         Resolved::Starknet(settings) => &settings.data_dir,
         Resolved::Evm(settings) => &settings.data_dir,
+        Resolved::Node(_) => return Err(Failure::new(Exit::Usage, NOT_VERIFIED)),
     };
     if !wiring::holds_chain(folder) {
         let advice = "name the data folder of a chain with --db-path";
@@ -111,6 +115,7 @@ fn verify(given: &Given) -> Result<(), Failure> {
             let found = wiring::verify_evm(settings)?;
             (found.block.to_string(), found.state_root.to_string(), found.accounts, found.slots)
         }
+        Resolved::Node(_) => return Err(Failure::new(Exit::Usage, NOT_VERIFIED)),
     };
     let kind = if matches!(settings, Resolved::Starknet(_)) { "contracts" } else { "accounts" };
     print(&format!(
@@ -123,6 +128,7 @@ fn log(settings: &Resolved) -> &config::Log {
     match settings {
         Resolved::Starknet(settings) => &settings.log,
         Resolved::Evm(settings) => &settings.log,
+        Resolved::Node(settings) => &settings.log,
     }
 }
 
@@ -157,6 +163,7 @@ fn settings(given: &Given) -> Result<(Raw, Resolved), Failure> {
     let resolved = match given.chain {
         ChainKind::Starknet => config::resolve(&raw, &around).map(|settings| Resolved::Starknet(Box::new(settings))),
         ChainKind::Evm => config::resolve_evm(&raw, &around).map(|settings| Resolved::Evm(Box::new(settings))),
+        ChainKind::Node => config::resolve_node(&raw, &around).map(|settings| Resolved::Node(Box::new(settings))),
     };
     match resolved {
         Ok(settings) if faults.is_empty() => Ok((raw, settings)),

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::raw::{Fault, Raw};
 use super::resolve::{
     BLOCK_TIME_MIN, DAY, Endpoints, HostPort, Log, PoolLimits, Reader, Surroundings, data_dir, endpoints, host_name,
-    log, pool, read_with, rpc_limits,
+    log, log_filter, pool, read_with, rpc_limits,
 };
 use super::values::{number, time};
 
@@ -117,7 +117,7 @@ fn read_all(reader: &mut Reader<'_>, around: &Surroundings) -> Evm {
         engine,
         rpc: rpc_limits(reader),
         cors_any: reader.switch("rpc-cors-enable"),
-        log: log(reader),
+        log: log(reader, log_filter),
     }
 }
 

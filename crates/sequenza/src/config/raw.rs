@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
+use super::kona;
 use super::settings::{ChainKind, Fallback, Kind, Setting};
 
 /// Who said it.
@@ -147,20 +148,25 @@ impl Raw {
     }
 
     fn take_environment(&mut self, environment: &[(String, String)], faults: &mut Vec<Fault>) {
-        // Juno's variables first, so that ours go before them.
+        // The other program's variables first, so that ours go before them.
         let chain = self.chain;
         for setting in chain.settings() {
-            let Some(name) = setting.juno_variable().filter(|_| chain == ChainKind::Starknet) else { continue };
+            let Some(name) = chain.peer_variable(setting) else { continue };
             if let Some((_, text)) = environment.iter().find(|(given, _)| *given == name) {
                 self.set(setting, text.clone(), Origin::Environment(name));
-                self.from_juno += 1;
+                self.from_juno += usize::from(chain == ChainKind::Starknet);
             }
+        }
+        if chain == ChainKind::Node {
+            faults.extend(environment.iter().filter_map(|(name, text)| refused_variable(name, text)));
         }
         for (name, text) in environment.iter().filter(|(name, _)| name.starts_with("SEQUENZA_")) {
             match self.chain.settings().find(|setting| setting.variable() == *name) {
                 Some(setting) => self.set(setting, text.clone(), Origin::Environment(name.clone())),
-                // One environment serves both commands; a name that only the other one reads is no slip.
-                None if other(self.chain).settings().any(|setting| setting.variable() == *name) => {}
+                // One environment serves all commands; a name that only another one reads is no slip.
+                None if ChainKind::ALL
+                    .iter()
+                    .any(|kind| kind.settings().any(|setting| setting.variable() == *name)) => {}
                 None if OTHER_VARIABLES.contains(&name.as_str()) || name.starts_with(OTHER_VARIABLES_PREFIX) => {}
                 None => faults.push(Fault {
                     key: name.clone(),
@@ -198,11 +204,18 @@ impl Raw {
     }
 }
 
-fn other(chain: ChainKind) -> ChainKind {
-    match chain {
-        ChainKind::Starknet => ChainKind::Evm,
-        ChainKind::Evm => ChainKind::Starknet,
-    }
+/// What is wrong with a variable of kona-node that is no setting of ours.
+fn refused_variable(name: &str, text: &str) -> Option<Fault> {
+    let remedy = match kona::judge(name) {
+        kona::Judged::NotTheirs | kona::Judged::Setting => return None,
+        kona::Judged::Refused(reason) => format!("has no effect here: {reason}"),
+        kona::Judged::Unknown => {
+            "there is no such setting; `sequenza config show node` lists them all, and docs/operators/node.md their variables"
+                .to_owned()
+        }
+    };
+    let (key, value) = (name.to_owned(), Some(text.to_owned()));
+    Some(Fault { key, value, origin: Origin::Environment(name.to_owned()), remedy })
 }
 
 /// A file's keys: `authrpc.port = 1` is to TOML a table `authrpc` with a key `port`, to us one key.

@@ -1,4 +1,4 @@
-//! Flags of Juno and of anvil that Sequenza cannot honour, each with the reason. They are refused by name, never ignored.
+//! Flags of Juno and of anvil (kona-node's stand in `kona`) that Sequenza cannot honour, each with the reason. They are refused by name, never ignored.
 
 /// A flag of another program that has no effect to offer here.
 pub(crate) struct Refused {
@@ -8,11 +8,11 @@ pub(crate) struct Refused {
     pub(crate) reason: &'static str,
 }
 
-const fn with_value(flag: &'static str, reason: &'static str) -> Refused {
+pub(super) const fn with_value(flag: &'static str, reason: &'static str) -> Refused {
     Refused { flag, switch: false, reason }
 }
 
-const fn alone(flag: &'static str, reason: &'static str) -> Refused {
+pub(super) const fn alone(flag: &'static str, reason: &'static str) -> Refused {
     Refused { flag, switch: true, reason }
 }
 
@@ -125,7 +125,7 @@ mod tests {
 
     #[test]
     fn no_flag_is_both_a_setting_and_refused() {
-        for chain in [ChainKind::Starknet, ChainKind::Evm] {
+        for chain in ChainKind::ALL {
             for refused in chain.refused() {
                 assert!(chain.setting(refused.flag).is_none(), "{}", refused.flag);
                 assert!(!refused.reason.is_empty());

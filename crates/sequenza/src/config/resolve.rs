@@ -9,6 +9,7 @@ use starknet_api::block::StarknetVersion;
 use starknet_types_core::felt::Felt;
 
 use super::raw::{Fault, Origin, Raw};
+use super::settings::Setting;
 use super::values::{amount, bytes, number, switch, time};
 
 /// Everything `sequenza starknet` was told, understood.
@@ -204,9 +205,10 @@ impl Reader<'_> {
 
     pub(super) fn fault(&mut self, key: &'static str, remedy: impl Into<String>) {
         let Some(given) = self.raw.given(key) else { return };
+        let secret = self.raw.chain.setting(key).is_some_and(Setting::is_secret);
         self.faults.push(Fault {
             key: key.to_owned(),
-            value: given.text.clone(),
+            value: given.text.clone().filter(|_| !secret),
             origin: given.origin.clone(),
             remedy: remedy.into(),
         });
@@ -242,7 +244,7 @@ fn read_all(reader: &mut Reader<'_>, around: &Surroundings) -> Option<Starknet> 
             .optional("max-vms", |text| number(text, 1, 4096))
             .map_or(around.processors.max(1), |count| usize::try_from(count).unwrap_or(usize::MAX)),
         cors_any: reader.switch("rpc-cors-enable"),
-        log: log(reader),
+        log: log(reader, log_filter),
         from_juno: reader.raw.from_juno,
     })
 }
@@ -265,9 +267,9 @@ pub(super) fn pool(reader: &mut Reader<'_>) -> PoolLimits {
     }
 }
 
-pub(super) fn log(reader: &mut Reader<'_>) -> Log {
+pub(super) fn log(reader: &mut Reader<'_>, level: impl FnOnce(&str) -> Result<String, String>) -> Log {
     Log {
-        filter: reader.value("log-level", String::new(), log_filter),
+        filter: reader.value("log-level", String::new(), level),
         json: reader.switch("log-json"),
         colour: reader.switch("colour"),
     }
@@ -452,7 +454,7 @@ pub(super) fn host_name(text: &str) -> Result<String, String> {
     sound.then(|| text.to_owned()).ok_or_else(|| "use an address such as 127.0.0.1, or a host name".to_owned())
 }
 
-fn log_filter(text: &str) -> Result<String, String> {
+pub(super) fn log_filter(text: &str) -> Result<String, String> {
     let wrong = || "use trace, debug, info, warn or error, or a filter such as info,rpc=debug".to_owned();
     let level = text.to_ascii_lowercase();
     if ["trace", "debug", "info", "warn", "error", "off"].contains(&level.as_str()) {

@@ -4,6 +4,7 @@
 //! A row says how a setting is named and explained; `resolve` says what it means. A test checks that each row is read
 //! there and changes the outcome.
 
+use super::kona;
 use super::refused::{self, Refused};
 
 /// Which chain is to run, and so which settings there are.
@@ -14,24 +15,31 @@ pub(crate) enum ChainKind {
     Starknet,
     /// `sequenza evm`.
     Evm,
+    /// `sequenza node`.
+    Node,
 }
 
 impl ChainKind {
+    pub(crate) const ALL: [ChainKind; 3] = [ChainKind::Starknet, ChainKind::Evm, ChainKind::Node];
+
     /// The subcommand that runs it.
     pub(crate) fn command(self) -> &'static str {
         match self {
             ChainKind::Starknet => "starknet",
             ChainKind::Evm => "evm",
+            ChainKind::Node => "node",
         }
     }
 
     /// Its settings, in the order of the help.
     pub(crate) fn settings(self) -> impl Iterator<Item = &'static Setting> {
-        let own = match self {
-            ChainKind::Starknet => STARKNET,
-            ChainKind::Evm => EVM,
+        let (own, endpoints) = match self {
+            ChainKind::Starknet => (STARKNET, SHARED_ENDPOINTS),
+            ChainKind::Evm => (EVM, SHARED_ENDPOINTS),
+            // Its endpoints have kona-node's names.
+            ChainKind::Node => (kona::NODE, &[] as &[Setting]),
         };
-        own.iter().chain(SHARED)
+        own.iter().chain(endpoints).chain(SHARED)
     }
 
     /// The setting of this name.
@@ -44,6 +52,34 @@ impl ChainKind {
         match self {
             ChainKind::Starknet => refused::JUNO,
             ChainKind::Evm => refused::ANVIL,
+            ChainKind::Node => kona::REFUSED,
+        }
+    }
+
+    /// The variable that the program whose place it takes reads for this setting, where it has one.
+    pub(crate) fn peer_variable(self, setting: &Setting) -> Option<String> {
+        match self {
+            ChainKind::Starknet => setting.juno_variable(),
+            ChainKind::Evm => None,
+            ChainKind::Node => kona::variable(setting.key),
+        }
+    }
+
+    /// The same flag as the program whose place it takes names it.
+    pub(crate) fn aliases(self, setting: &Setting) -> Vec<&'static str> {
+        match self {
+            ChainKind::Starknet => Vec::new(),
+            ChainKind::Evm => setting.alias().into_iter().collect(),
+            ChainKind::Node => kona::aliases(setting.key).to_vec(),
+        }
+    }
+
+    /// Its letter there.
+    pub(crate) fn letter(self, setting: &Setting) -> Option<char> {
+        match self {
+            ChainKind::Starknet => None,
+            ChainKind::Evm => setting.letter(),
+            ChainKind::Node => (setting.key == "chain").then_some('c'),
         }
     }
 }
@@ -84,8 +120,13 @@ impl Setting {
         environment_name("SEQUENZA", self.key)
     }
 
+    /// Whether its value must not be shown.
+    pub(crate) fn is_secret(&self) -> bool {
+        self.key == "l2-engine-jwt-encoded"
+    }
+
     /// The same flag as anvil names it.
-    pub(crate) fn alias(&self) -> Option<&'static str> {
+    fn alias(&self) -> Option<&'static str> {
         match self.key {
             "http-host" => Some("host"),
             "http-port" => Some("port"),
@@ -95,7 +136,7 @@ impl Setting {
     }
 
     /// anvil's letter for it.
-    pub(crate) fn letter(&self) -> Option<char> {
+    fn letter(&self) -> Option<char> {
         match self.key {
             "http-port" => Some('p'),
             "accounts" => Some('a'),
@@ -148,19 +189,19 @@ const JUNO_SETTINGS: [&str; 29] = [
     "max-concurrent-compilations",
 ];
 
-const CHAIN: &str = "Chain";
+pub(super) const CHAIN: &str = "Chain";
 const BLOCKS: &str = "Blocks";
-const GENESIS: &str = "Genesis and development accounts";
+pub(super) const GENESIS: &str = "Genesis and development accounts";
 const FEES: &str = "Fees and gas prices";
 const EXECUTION: &str = "Execution and classes";
 const POOL: &str = "Transaction pool";
-const ENDPOINTS: &str = "Endpoints";
+pub(super) const ENDPOINTS: &str = "Endpoints";
 const RPC: &str = "JSON-RPC limits";
-const LOGS: &str = "Logs";
-const ENGINE: &str = "Engine API";
+pub(super) const LOGS: &str = "Logs";
+pub(super) const ENGINE: &str = "Engine API";
 const JUNO: &str = "Accepted for Juno's command lines";
 
-const fn value(
+pub(super) const fn value(
     key: &'static str,
     word: &'static str,
     default: Fallback,
@@ -170,7 +211,12 @@ const fn value(
     Setting { key, kind: Kind::Value(word), default, group, help }
 }
 
-const fn switch(key: &'static str, default: &'static str, group: &'static str, help: &'static str) -> Setting {
+pub(super) const fn switch(
+    key: &'static str,
+    default: &'static str,
+    group: &'static str,
+    help: &'static str,
+) -> Setting {
     Setting { key, kind: Kind::Switch, default: Fallback::Is(default), group, help }
 }
 
@@ -394,8 +440,8 @@ const EVM: &[Setting] = &[
     value("ws-port", "PORT", Is("8546"), ENDPOINTS, "The WebSocket port; giving it opens that port"),
 ];
 
-/// The settings that every chain has, after its own.
-const SHARED: &[Setting] = &[
+/// The endpoints of a chain that runs alone.
+const SHARED_ENDPOINTS: &[Setting] = &[
     switch("http", "true", ENDPOINTS, "Serve JSON-RPC over HTTP, with health and metrics beside it"),
     value(
         "http-host",
@@ -415,6 +461,10 @@ const SHARED: &[Setting] = &[
     switch("metrics", "false", ENDPOINTS, "Serve /metrics and health on a port of their own as well"),
     value("metrics-host", "HOST", Is("127.0.0.1"), ENDPOINTS, "Address of the metrics port; giving it opens that port"),
     value("metrics-port", "PORT", Is("9090"), ENDPOINTS, "The metrics port; giving it opens that port"),
+];
+
+/// The settings that every chain has, after its own.
+const SHARED: &[Setting] = &[
     switch("rpc-cors-enable", "false", ENDPOINTS, "Let web pages of any origin call"),
     switch("disable-rpc-batch-requests", "false", RPC, "Refuse batches"),
     value("rpc-batch-max", "N", Is("100"), RPC, "Calls in one batch"),
@@ -460,7 +510,7 @@ mod tests {
 
     #[test]
     fn names_are_kebab_case_and_unique() {
-        for chain in [ChainKind::Starknet, ChainKind::Evm] {
+        for chain in ChainKind::ALL {
             let mut keys: Vec<_> = chain.settings().map(|setting| setting.key).collect();
             let sound = |c: char| c == '-' || c == '.' || c.is_ascii_lowercase() || c.is_ascii_digit();
             assert!(keys.iter().all(|key| key.chars().all(sound)));

@@ -3,14 +3,16 @@
 use std::fmt::Write as _;
 
 use super::Evm;
+use super::node::Node;
 use super::raw::{Origin, Raw};
 use super::resolve::Starknet;
 use super::settings::{Fallback, Kind, Setting};
 
-/// The resolved settings of either chain, for the defaults that were worked out.
+/// The resolved settings of one chain, for the defaults that were worked out.
 pub(crate) enum Resolved {
     Starknet(Box<Starknet>),
     Evm(Box<Evm>),
+    Node(Box<Node>),
 }
 
 /// The settings as TOML with the origin of each beside it. Defaults are comments, so that the output, read back as
@@ -31,6 +33,9 @@ pub(crate) fn show(raw: &Raw, resolved: &Resolved) -> String {
 fn line(setting: &Setting, raw: &Raw, resolved: &Resolved) -> String {
     let given = raw.given(setting.key);
     let origin = given.map_or(&Origin::Default, |given| &given.origin);
+    if setting.is_secret() && *origin != Origin::Default {
+        return format!("{:<60} # {origin}", format!("# {} = (not shown)", setting.key));
+    }
     let value = match given.and_then(|given| given.text.as_deref()) {
         Some(text) => literal(setting, text),
         None => computed(setting, resolved),
@@ -55,6 +60,7 @@ fn computed(setting: &Setting, resolved: &Resolved) -> String {
             "db-path" => Some(format!("{:?}", resolved.data_dir.display().to_string())),
             _ => None,
         },
+        Resolved::Node(_) => None,
     };
     found.unwrap_or_else(|| match setting.default {
         Fallback::Computed(words) => format!("({words})"),

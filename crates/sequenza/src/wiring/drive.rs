@@ -40,17 +40,32 @@ pub(super) async fn start<B: Backend + Persistence>(
     process: &mut Process,
 ) -> Result<DriverHandle, Failure> {
     let config = Config { timetable, agreement, active: true, backoff: Backoff::default() };
+    // The chain brought itself up to the last block of its log when it was opened, so nothing is left to remember.
+    start_with(config, Memory::default(), folder, backend.clone(), backend, process).await
+}
+
+/// The same for a heart that remembers, and whose blocks are kept beside the backend.
+///
+/// # Errors
+/// When the driver cannot start.
+pub(super) async fn start_with(
+    config: Config,
+    memory: Memory,
+    folder: &store::DataDir,
+    backend: Arc<dyn Backend>,
+    persistence: Arc<dyn Persistence>,
+    process: &mut Process,
+) -> Result<DriverHandle, Failure> {
     let parts = Parts {
-        backend: backend.clone(),
-        persistence: backend,
+        backend,
+        persistence,
         journal: Some(JournalPlace { folder: folder.join(JOURNAL), options: JournalOptions::default() }),
         metrics: Metrics::register(&mut process.registry),
         clock: Clock::System,
         deadlines: Deadlines::default(),
         outside: Outside::default(),
     };
-    // The chain brought itself up to the last block of its log when it was opened, so nothing is left to remember.
-    let started = Driver::start(config, Memory::default(), parts).await;
+    let started = Driver::start(config, memory, parts).await;
     let (driver, handle) = started.map_err(|error| Failure::new(super::folder::exit_of(&error.to_string()), error))?;
     let stop = process.supervisor.stop();
     process.supervisor.spawn("driver", async move { driver.run(stop).await.map_err(Into::into) });

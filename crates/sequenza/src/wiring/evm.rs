@@ -341,7 +341,7 @@ fn now() -> u64 {
     since.map_or(0, |since| since.as_secs())
 }
 
-fn register(process: &mut Process, chain: &Chain, pool: &Pool) {
+pub(super) fn register(process: &mut Process, chain: &Chain, pool: &Pool) {
     let (chain, pool) = (chain.clone(), pool.clone());
     process.registry.register_collector(Box::new(Gauges::new(move || {
         let (head, (transactions, bytes)) = (chain.head(), pool.load());
@@ -355,7 +355,7 @@ fn register(process: &mut Process, chain: &Chain, pool: &Pool) {
     })));
 }
 
-fn chain_failure(error: ChainError) -> Failure {
+pub(super) fn chain_failure(error: ChainError) -> Failure {
     let exit = match &error {
         ChainError::Genesis(_) => Exit::BadData,
         ChainError::Storage(reason) => exit_of(reason),
@@ -364,7 +364,7 @@ fn chain_failure(error: ChainError) -> Failure {
     Failure::new(exit, error)
 }
 
-fn pool_failure(error: PoolError) -> Failure {
+pub(super) fn pool_failure(error: PoolError) -> Failure {
     let exit = match &error {
         PoolError::Log(log) => exit_of_kind(log.kind()),
         PoolError::Record => Exit::Configuration,

@@ -20,7 +20,7 @@ pub(super) struct Listening {
 /// When the name stands for nothing, the port is taken, or the system does not permit it.
 pub(super) async fn listen(place: &HostPort) -> Result<Listening, Failure> {
     let HostPort { host, port, flag } = place;
-    let host_flag = flag.replace("-port", "-host");
+    let host_flag = host_flag(flag);
     let host = host.trim_matches(['[', ']']);
     let mut addresses: Vec<SocketAddr> = lookup_host((host, *port))
         .await
@@ -37,6 +37,16 @@ pub(super) async fn listen(place: &HostPort) -> Result<Listening, Failure> {
     let listener = TcpListener::bind(wanted).await.map_err(|error| cannot(wanted, flag, &host_flag, &error))?;
     let address = listener.local_addr().map_err(|error| cannot(wanted, flag, &host_flag, &error))?;
     Ok(Listening { listener, address })
+}
+
+/// The flag that chooses the address, beside the one that chooses the port.
+fn host_flag(flag: &str) -> String {
+    match flag.strip_suffix(".port") {
+        Some(group) => format!("{group}.addr"),
+        // kona-node's name for the port of its JSON-RPC stands alone.
+        None if flag == "port" => "rpc.addr".to_owned(),
+        None => flag.replace("-port", "-host"),
+    }
 }
 
 fn cannot(wanted: SocketAddr, flag: &str, host_flag: &str, error: &io::Error) -> Failure {
@@ -83,6 +93,20 @@ mod tests {
         assert_eq!(failure.exit, Exit::Unavailable);
         assert!(failure.message.contains(&first.address.to_string()), "{}", failure.message);
         assert!(failure.message.contains("--http-port"), "{}", failure.message);
+    }
+
+    #[test]
+    fn each_port_has_its_address() {
+        let table = [
+            ("http-port", "http-host"),
+            ("ws-port", "ws-host"),
+            ("authrpc.port", "authrpc.addr"),
+            ("metrics.port", "metrics.addr"),
+            ("port", "rpc.addr"),
+        ];
+        for (port, host) in table {
+            assert_eq!(host_flag(port), host);
+        }
     }
 
     #[tokio::test]

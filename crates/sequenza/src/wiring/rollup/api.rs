@@ -1,0 +1,259 @@
+//! The node's own methods, named and shaped as op-node's; kona-node's spellings are understood as well.
+//!
+//! Source: op-node `node/api.go`, `node/server.go`; <https://docs.optimism.io/node-operators/reference/op-node-json-rpc>.
+
+use std::fmt::Display;
+use std::sync::Arc;
+use std::time::Duration;
+
+use alloy_primitives::{B256, U64};
+use async_trait::async_trait;
+use engine::{BlockAt, EngineClient, Handed, Transport, WholeBlock};
+use l1::{Epochs, Header};
+use node::DriverHandle;
+use optimism::{OutputV0, RollupConfig};
+use rpc::{ErrorObject, Namespace};
+use serde::Deserialize;
+use serde_json::value::{RawValue, to_raw_value};
+use serde_json::{Value, json};
+use types::BlockRef;
+
+use super::admin_state::AdminState;
+use super::every_slot::Permit;
+use super::origins::Chooser;
+
+/// Where messages leave for L1.
+const MESSAGE_PASSER: &str = "0x4200000000000000000000000000000000000016";
+/// What is said of failures that have no code of their own, as op-node does.
+const FAILED: i64 = -32000;
+/// How long a stop waits for the block that is on its way.
+const SETTLING_MAX: Duration = Duration::from_secs(10);
+/// Between two looks at whether it has arrived.
+const SETTLING_LOOK: Duration = Duration::from_millis(20);
+
+const METHODS: [&str; 5] = [
+    "optimism_syncStatus",
+    "optimism_outputAtBlock",
+    "optimism_rollupConfig",
+    "optimism_version",
+    // kona-node's; what it says of health is at /livez and /readyz here.
+    "healthz",
+];
+const VERSION: &str = concat!("sequenza/", env!("CARGO_PKG_VERSION"));
+const ADMIN_METHODS: [&str; 7] = [
+    "admin_startSequencer",
+    "admin_stopSequencer",
+    "admin_sequencerActive",
+    "admin_recoverMode",
+    // As kona-node spells it.
+    "admin_adminRecoverMode",
+    "admin_setRecoverMode",
+    "admin_conductorEnabled",
+];
+
+/// The node's methods.
+pub(super) struct NodeApi {
+    pub(super) config: Arc<RollupConfig>,
+    pub(super) client: EngineClient,
+    pub(super) transport: Arc<dyn Transport>,
+    /// How long the transport may take.
+    pub(super) deadline: Duration,
+    pub(super) epochs: Epochs,
+    pub(super) handed: Handed,
+    pub(super) origins: Arc<Chooser>,
+    pub(super) driver: DriverHandle,
+    pub(super) permit: Arc<Permit>,
+    pub(super) state: Arc<AdminState>,
+    /// Whether callers may start and stop it.
+    pub(super) admin: bool,
+}
+
+#[async_trait]
+impl Namespace for NodeApi {
+    fn methods(&self) -> Vec<String> {
+        let admin = if self.admin { &ADMIN_METHODS[..] } else { &[] };
+        METHODS.iter().chain(admin).map(|name| (*name).to_owned()).collect()
+    }
+
+    async fn call(&self, method: &str, params: Option<&RawValue>) -> Result<Box<RawValue>, ErrorObject> {
+        let params = match params {
+            None => Vec::new(),
+            Some(params) => serde_json::from_str::<Vec<Value>>(params.get())
+                .map_err(|error| ErrorObject::invalid_params(format!("an array is expected: {error}")))?,
+        };
+        let answer = match method {
+            "optimism_syncStatus" => self.sync_status().await?,
+            "optimism_outputAtBlock" => self.output_at(parameter(&params, "the block's number")?).await?,
+            "optimism_rollupConfig" => self.config.to_rollup_json(),
+            "optimism_version" => json!(VERSION),
+            "healthz" => json!({ "version": VERSION }),
+            "admin_startSequencer" => self.start(params.first()).await?,
+            "admin_stopSequencer" => self.stop().await?,
+            "admin_sequencerActive" => json!(self.is_active()),
+            "admin_recoverMode" | "admin_adminRecoverMode" => json!(self.origins.is_recovering()),
+            "admin_setRecoverMode" => {
+                self.origins.recover(parameter(&params, "true or false")?);
+                Value::Null
+            }
+            "admin_conductorEnabled" => json!(false),
+            _ => return Err(ErrorObject::method_not_found(method)),
+        };
+        to_raw_value(&answer).map_err(ErrorObject::internal)
+    }
+}
+
+impl NodeApi {
+    async fn sync_status(&self) -> Result<Value, ErrorObject> {
+        let view = self.epochs.view();
+        let unsafe_head = self.l2_ref(BlockAt::Latest).await?;
+        let safe = self.l2_ref(BlockAt::Safe).await?;
+        let finalized = self.l2_ref(BlockAt::Finalized).await?;
+        // Nothing is derived from L1 yet, so that no block of it has been worked through.
+        Ok(json!({
+            "current_l1": l1_ref(None),
+            "current_l1_finalized": l1_ref(None),
+            "head_l1": l1_ref(view.latest().map(AsRef::as_ref)),
+            "safe_l1": l1_ref(view.safe().map(AsRef::as_ref)),
+            "finalized_l1": l1_ref(view.finalized().map(AsRef::as_ref)),
+            "unsafe_l2": unsafe_head,
+            "safe_l2": safe,
+            "finalized_l2": finalized,
+            "cross_unsafe_l2": unsafe_head,
+            "local_safe_l2": safe,
+        }))
+    }
+
+    async fn l2_ref(&self, at: BlockAt) -> Result<Value, ErrorObject> {
+        match self.client.block(at).await.map_err(failed)? {
+            Some(block) => l2_ref(&self.config, &block),
+            // No block is safe or final before anything is said of it, but the first.
+            None => Ok(json!({
+                "hash": self.config.genesis.l2.hash, "number": self.config.genesis.l2.number, "parentHash": B256::ZERO,
+                "timestamp": self.config.genesis.l2_time, "l1origin": self.config.genesis.l1, "sequenceNumber": 0,
+            })),
+        }
+    }
+
+    async fn output_at(&self, number: U64) -> Result<Value, ErrorObject> {
+        let block = self.client.block(BlockAt::Number(number.to())).await.map_err(failed)?;
+        let block = block.ok_or_else(|| failed(format!("the engine has no block {number}")))?;
+        let header = block.header();
+        let passer = match header.withdrawals_root {
+            // From Isthmus on the header has it.
+            Some(root) if self.config.is_active(optimism::Fork::Isthmus, header.timestamp) => root,
+            _ => self.message_passer_root(header.hash()).await?,
+        };
+        let (state_root, block_hash) = (header.state_root, header.hash());
+        let output = OutputV0 { state_root, message_passer_storage_root: passer, block_hash };
+        Ok(json!({
+            "version": B256::ZERO,
+            "outputRoot": output.root(),
+            "blockRef": l2_ref(&self.config, &block)?,
+            "withdrawalStorageRoot": passer,
+            "stateRoot": state_root,
+            "syncStatus": self.sync_status().await?,
+        }))
+    }
+
+    async fn message_passer_root(&self, block: B256) -> Result<B256, ErrorObject> {
+        #[derive(Deserialize)]
+        #[serde(rename_all = "camelCase")]
+        struct Proof {
+            storage_hash: B256,
+        }
+        let params = json!([MESSAGE_PASSER, [], { "blockHash": block }]);
+        let answer = tokio::time::timeout(self.deadline, self.transport.call("eth_getProof", params)).await;
+        let answer = answer.map_err(|_| failed("eth_getProof: the engine did not answer in time"))?.map_err(failed)?;
+        Ok(Proof::deserialize(answer).map_err(failed)?.storage_hash)
+    }
+
+    /// Only on the block that the caller takes for the head: whoever hands over between two nodes must not lose blocks.
+    async fn start(&self, hash: Option<&Value>) -> Result<Value, ErrorObject> {
+        if self.is_active() {
+            return Err(failed("the sequencer is already running"));
+        }
+        // kona-node asks for none.
+        if let Some(hash) = hash.filter(|hash| !hash.is_null()) {
+            let wanted =
+                B256::deserialize(hash).map_err(|error| ErrorObject::invalid_params(format!("hash: {error}")))?;
+            let BlockRef { number, hash: head, .. } = self.head().await?;
+            if wanted.as_slice() != head.as_bytes() {
+                return Err(failed(format!(
+                    "the newest block is {number} {head}, and the start was asked for on {wanted}"
+                )));
+            }
+        }
+        self.keep(true).await?;
+        self.permit.give();
+        if self.driver.lead().await { Ok(Value::Null) } else { Err(failed("the driver has ended")) }
+    }
+
+    /// Waits for the block that is on its way, so that the hash that is told is that of the last block built here.
+    async fn stop(&self) -> Result<Value, ErrorObject> {
+        if !self.is_active() {
+            return Err(failed("the sequencer is not running"));
+        }
+        self.keep(false).await?;
+        self.permit.withdraw().await;
+        if !self.driver.rest().await {
+            return Err(failed("the driver has ended"));
+        }
+        let settled = tokio::time::timeout(SETTLING_MAX, self.settled()).await;
+        let head = settled.map_err(|_| failed("it was stopped, and the block on its way has not come to an end"))??;
+        Ok(json!(B256::new(*head.hash.as_bytes())))
+    }
+
+    /// The head, once the sequencer rests and what it decided last is the head.
+    async fn settled(&self) -> Result<BlockRef, ErrorObject> {
+        let mut pulse = self.driver.pulse();
+        pulse.wait_for(|pulse| !pulse.active).await.map_err(failed)?;
+        loop {
+            let head = self.head().await?;
+            // Where nothing was decided there is nothing to wait for.
+            if self.handed.newest().is_none_or(|newest| newest.block.number <= head.number) {
+                return Ok(head);
+            }
+            tokio::time::sleep(SETTLING_LOOK).await;
+        }
+    }
+
+    /// Before it takes effect: a word that is lost in a crash must not have been acknowledged.
+    async fn keep(&self, started: bool) -> Result<(), ErrorObject> {
+        let state = Arc::clone(&self.state);
+        let kept = tokio::task::spawn_blocking(move || state.keep(started)).await;
+        kept.map_err(ErrorObject::internal)?.map_err(failed)
+    }
+
+    fn is_active(&self) -> bool {
+        self.driver.pulse().borrow().active
+    }
+
+    /// The newest block, as the engine has it.
+    async fn head(&self) -> Result<BlockRef, ErrorObject> {
+        let head = self.client.block_ref(BlockAt::Latest).await.map_err(failed)?;
+        head.ok_or_else(|| failed("the engine has no newest block yet"))
+    }
+}
+
+fn parameter<T: for<'a> Deserialize<'a>>(params: &[Value], what: &str) -> Result<T, ErrorObject> {
+    let given = params.first().ok_or_else(|| ErrorObject::invalid_params(format!("{what} is missing")))?;
+    T::deserialize(given).map_err(|error| ErrorObject::invalid_params(format!("{what}: {error}")))
+}
+
+fn failed(reason: impl Display) -> ErrorObject {
+    ErrorObject::new(FAILED, reason.to_string())
+}
+
+fn l1_ref(header: Option<&Header>) -> Value {
+    let (hash, number, parent, timestamp) = header
+        .map_or_else(Default::default, |header| (header.hash(), header.number, header.parent_hash, header.timestamp));
+    json!({ "hash": hash, "number": number, "parentHash": parent, "timestamp": timestamp })
+}
+
+fn l2_ref(config: &RollupConfig, block: &WholeBlock) -> Result<Value, ErrorObject> {
+    let (place, _) = block.place(config).map_err(failed)?;
+    Ok(json!({
+        "hash": place.id.hash, "number": place.id.number, "parentHash": place.parent, "timestamp": place.timestamp,
+        "l1origin": place.origin, "sequenceNumber": place.sequence_number,
+    }))
+}
