@@ -415,7 +415,13 @@ impl World {
                 resend: Millis::new(100),
             },
         };
-        Config { timetable: self.timetable, agreement, active: !self.nodes[place].follows, backoff: Backoff::default() }
+        Config {
+            timetable: self.timetable,
+            agreement,
+            active: !self.nodes[place].follows,
+            backoff: Backoff::default(),
+            origins: None,
+        }
     }
 
     fn crash(&mut self, place: usize) {

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 use types::{BlockNumber, Committee, MemberId, Millis};
 
 use crate::Timetable;
+use crate::origin::OriginRules;
 
 /// How one heart is set up. The same configuration, heads, memory and events make the same effects.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -16,6 +17,9 @@ pub struct Config {
     pub active: bool,
     /// How long to wait before a failed call is made again.
     pub backoff: Backoff,
+    /// How L1 blocks are chosen; `None` on a chain that cites none.
+    #[serde(default)]
+    pub origins: Option<OriginRules>,
 }
 
 /// Who may lead a slot, and when a payload is decided.

@@ -160,7 +160,7 @@ fn config() -> impl Strategy<Value = Config> {
                 stamp,
             });
             let timetable = timetable.expect("it makes sense");
-            Config { timetable, agreement, active, backoff: Backoff::default() }
+            Config { timetable, agreement, active, backoff: Backoff::default(), origins: None }
         },
     )
 }

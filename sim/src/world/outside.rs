@@ -67,6 +67,7 @@ impl World {
                 |world| world.conductor.head(place).map(|head| Event::ConductorTold { query, head: Some(head) }),
                 |failure| Event::AskFailed { query, failure },
             ),
+            Effect::AskOrigin { .. } | Effect::LookUp { .. } => {}
             Effect::Penalize { .. } => self.counts.penalties += 1,
             Effect::Halt(_) => {}
         }

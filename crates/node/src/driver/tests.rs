@@ -13,7 +13,7 @@ const SLOT: Duration = Duration::from_secs(1);
 
 fn config(agreement: AgreementConfig) -> Config {
     let timetable = Timetable::gapless(genesis().timestamp, Millis::new(1000)).expect("a second is a slot");
-    Config { timetable, agreement, active: true, backoff: Backoff::default() }
+    Config { timetable, agreement, active: true, backoff: Backoff::default(), origins: None }
 }
 
 /// A driver on a fake chain, with its journal.
@@ -316,7 +316,7 @@ async fn a_conductor_holds_every_block_before_it_is_announced() {
     let (bring, incoming) = mpsc::channel(4);
     let (carrier, mut carried) = mpsc::channel(100);
     rig.outside =
-        Outside { conductor: Some(conductor), carrier: Some(carrier), publisher: None, incoming: Some(incoming) };
+        Outside { conductor: Some(conductor), carrier: Some(carrier), incoming: Some(incoming), ..Outside::default() };
     tokio::spawn(conduct(calls));
     let running = rig.run().await;
     tokio::time::sleep(SLOT * 5).await;

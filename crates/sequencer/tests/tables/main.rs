@@ -11,6 +11,7 @@ mod retries;
 mod slots;
 mod stale;
 
+use sequencer::origin::Lookup;
 use sequencer::{
     AgreementConfig, Backoff, Config, Effect, Effects, Event, Memory, Peer, QueryId, Record, Sequencer, Stamp,
     Timetable, TimetableConfig,
@@ -65,7 +66,7 @@ impl Table {
         };
         let timetable = Timetable::new(timetable).expect("it makes sense");
         let backoff = Backoff { first: Millis::new(50), longest: Millis::new(400) };
-        let config = Config { timetable, agreement, active: true, backoff };
+        let config = Config { timetable, agreement, active: true, backoff, origins: None };
         let heart = Sequencer::new(config.clone(), Heads::at(genesis()));
         Self { config, heart, memory: Memory::default() }
     }
@@ -260,6 +261,11 @@ fn say(effect: &Effect) -> String {
         Effect::Fetch { from, to } => format!("fetch {from} to {to}"),
         Effect::AskHeads { .. } => "ask heads".to_owned(),
         Effect::AskConductor { .. } => "ask conductor".to_owned(),
+        Effect::AskOrigin { block, .. } => format!("ask origin of {}", name(*block)),
+        Effect::LookUp { lookup, .. } => match lookup {
+            Lookup::ByHash(hash) => format!("look up hash {}", hash.as_bytes()[0]),
+            Lookup::ByNumber(number) => format!("look up {number}"),
+        },
         Effect::Penalize { peer, offence } => {
             let text = format!("{offence:?}");
             let offence = text.split([' ', '{', '(']).next().unwrap_or_default();

@@ -39,7 +39,7 @@ pub(super) async fn start<B: Backend + Persistence>(
     backend: Arc<B>,
     process: &mut Process,
 ) -> Result<DriverHandle, Failure> {
-    let config = Config { timetable, agreement, active: true, backoff: Backoff::default() };
+    let config = Config { timetable, agreement, active: true, backoff: Backoff::default(), origins: None };
     let parts = Parts {
         backend: backend.clone(),
         persistence: backend,
