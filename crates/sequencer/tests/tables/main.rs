@@ -6,6 +6,7 @@ mod committee;
 mod conductor;
 mod demands;
 mod effect_sequences;
+mod origins;
 mod recovery;
 mod retries;
 mod slots;
@@ -228,7 +229,9 @@ fn proposed(proposal: Proposal) -> Event {
 fn say(effect: &Effect) -> String {
     match effect {
         Effect::Open { build, attributes } => {
-            format!("open {build} for slot {} on {}", attributes.slot, name(attributes.parent))
+            let citing = attributes.origin.map(|origin| format!(" citing {}", origin.number)).unwrap_or_default();
+            let empty = if attributes.use_pool { "" } else { ", empty" };
+            format!("open {build} for slot {} on {}{citing}{empty}", attributes.slot, name(attributes.parent))
         }
         Effect::Seal { build } => format!("seal {build}"),
         Effect::Cancel { build } => format!("cancel {build}"),
