@@ -18,6 +18,10 @@ pub struct Config {
     /// How long to wait before a failed call is made again.
     pub backoff: Backoff,
     /// How L1 blocks are chosen; `None` on a chain that cites none.
+    ///
+    /// With them, L1 decides in the end, and the backend derives the chain from it: where the backend says that it stands is where
+    /// the chain goes on, even below or beside where it stood, but never below what is final. So the backend must not lose what is
+    /// durable.
     #[serde(default)]
     pub origins: Option<OriginRules>,
 }

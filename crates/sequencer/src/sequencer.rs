@@ -34,9 +34,6 @@ pub struct Sequencer {
     /// Where the chain cites L1 blocks.
     #[serde(default)]
     origins: Option<Selector>,
-    /// L1 contradicts our chain: it is being derived anew, and the backend's word on where it stands then holds.
-    #[serde(default)]
-    derived_anew: bool,
     asking: Option<(QueryId, Attempt)>,
     /// Resets in a row without anything that went well: each waits longer.
     resets: u32,
@@ -105,7 +102,6 @@ impl Sequencer {
             demands,
             catch_up,
             origins: origins.map(|rules| Selector::new(rules, mutation)),
-            derived_anew: false,
             asking: None,
             resets: 0,
             queries: QueryId(0),
@@ -314,7 +310,9 @@ impl Sequencer {
             origins.contradiction(head).is_some() || matches!(dated, Some(Choice::Reset(_)))
         };
         if self.asking.is_none() && self.leads() && self.origins.as_ref().is_some_and(contradiction) {
-            self.derived_anew = true;
+            if let Some(origins) = &mut self.origins {
+                origins.forget();
+            }
             self.ask_heads(now, effects);
         }
     }

@@ -226,8 +226,8 @@ impl Sequencer {
         self.asking = None;
         let (ours, theirs) = (self.head(), heads.unsafe_head());
         let elsewhere = theirs.number == ours.number && theirs.hash != ours.hash;
-        let derived_anew = self.is_derived_anew(heads, elsewhere);
-        if self.demands.is_none() && elsewhere && !derived_anew {
+        let l1_decides = self.origins.is_some() && theirs.number >= self.heads.finalized_head().number;
+        if self.demands.is_none() && elsewhere && !l1_decides {
             return self.halt(HaltReason::Fork { ours, theirs }, effects);
         }
         if self.publication.deciding.as_ref().is_some_and(|decided| decided.block() == theirs) {
@@ -237,7 +237,7 @@ impl Sequencer {
         if let Agreement::Committee(council) = &mut self.agreement {
             council.reset(theirs);
         }
-        if derived_anew && theirs != ours {
+        if l1_decides && theirs != ours {
             return self.follow_l1(theirs, effects);
         }
         self.catch_up.learned(theirs, ours);
@@ -246,17 +246,6 @@ impl Sequencer {
         }
         self.catch_up.advanced(theirs);
         self.follow_owner(theirs);
-    }
-
-    /// Does the backend's chain stand where L1 says, and not where we thought? Never below what is final: a backend that says so
-    /// has lost blocks, and gets them again.
-    fn is_derived_anew(&mut self, heads: Heads, elsewhere: bool) -> bool {
-        let contradicted = std::mem::take(&mut self.derived_anew);
-        if contradicted {
-            self.tell_origins(|origins, _| origins.forget());
-        }
-        let above_final = heads.unsafe_head().number >= self.heads.finalized_head().number;
-        self.origins.is_some() && (contradicted || elsewhere) && above_final
     }
 
     /// The backend's heads, but for one thing: where L1 is cited, what was final stays final.
@@ -269,7 +258,9 @@ impl Sequencer {
         Heads::new(head, safe, finalized).or_else(|_| Heads::new(head, finalized, finalized)).unwrap_or(heads)
     }
 
-    /// L1 had the chain derived anew: what was decided above where it stands is gone for good, but for a payload right on it.
+    /// Where L1 decides in the end, the backend may have derived its chain anew: what was decided above where it stands is gone for
+    /// good, but for a payload right on it. A backend must therefore not lose what is durable, as on demand. Below what is final
+    /// nobody derives anything: there a backend has lost blocks, and gets them again.
     fn follow_l1(&mut self, head: BlockRef, effects: &mut Effects) {
         self.catch_up.taken_back(head);
         for decided in self.publication.take_decided().filter(|decided| decided.block().extends(&head)) {
@@ -389,7 +380,6 @@ impl Sequencer {
     /// cited and the safe block contradicts our chain, the backend is asked where it stands: what was derived from L1 holds.
     fn landed(&mut self, now: Timestamp, safe: BlockRef, finalized: BlockRef, effects: &mut Effects) {
         if self.origins.is_some() && self.is_contradicted_by(safe) {
-            self.derived_anew = true;
             return self.ask_heads(now, effects);
         }
         let forward = safe.number >= self.heads.safe_head().number

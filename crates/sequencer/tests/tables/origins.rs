@@ -251,10 +251,10 @@ fn a_chain_that_is_derived_anew_is_followed() {
         heads_told(5, b1),
         &["ask origin of B1"],
     );
-    // A backend that merely lost a block gets it again.
+    // Derivation may be the first to notice.
     to_a1()
         .hears(1_020, Event::OpenFailed { build: BuildId::new(2), failure: Failure::Reset }, &["cancel 2", "ask heads"])
-        .hears(1_021, heads_told(5, genesis()), &["fetch 1 to 1"]);
+        .hears(1_021, heads_told(5, genesis()), &["ask origin of genesis"]);
 }
 
 #[test]
