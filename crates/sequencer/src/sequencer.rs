@@ -83,7 +83,9 @@ impl Sequencer {
         let mut catch_up = CatchUp::default();
         match agreement {
             AgreementConfig::Solo | AgreementConfig::OnDemand => {
-                if let Some(decided) = Solo::recover(&memory) {
+                // Where L1 decides in the end, the backend may have given up what was decided last.
+                let on_chain = |decided: &Decided| origins.is_none() || decided.block().extends(&head);
+                if let Some(decided) = Solo::recover(&memory).filter(on_chain) {
                     catch_up.park(head, decided);
                 }
             }

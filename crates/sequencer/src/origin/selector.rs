@@ -222,6 +222,9 @@ impl Selector {
     fn mutated(&self, choice: Choice, timestamp: Timestamp) -> Choice {
         let too_far = |origin: &L1Origin| self.rules.drift.is_exceeded(timestamp, origin);
         match (choice, self.origins.next(), self.origins.current()) {
+            (Choice::Reset(_), _, Some(current)) if self.mutation.is(Mutant::StayOnLostOrigin) => {
+                Choice::Stay { origin: current.origin, empty: self.is_recovering() || too_far(&current.origin) }
+            }
             (Choice::Stay { .. }, NextOrigin::Known(next), _) if self.mutation.is(Mutant::AdvanceEarly) => {
                 Choice::Advance { origin: next.origin, empty: false }
             }

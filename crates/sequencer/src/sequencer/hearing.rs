@@ -204,7 +204,8 @@ impl Sequencer {
     /// Heads may have moved while they were being set: then they are set again.
     fn heads_set(&mut self, effects: &mut Effects) {
         self.resets = 0;
-        if self.publication.take_setting().is_some_and(|set| set != self.heads) {
+        let moved = self.publication.take_setting().is_some_and(|set| set != self.heads);
+        if moved && !self.awaits_l1s_word() {
             self.publication.set_heads(self.heads, effects);
         } else if let Some(demands) = &mut self.demands {
             demands.stands_at(self.heads.unsafe_head().number);
@@ -379,8 +380,13 @@ impl Sequencer {
     /// L1 says where the chain is safe and final. Heads never go back for it, and never beyond what is decided here. Where L1 is
     /// cited and the safe block contradicts our chain, the backend is asked where it stands: what was derived from L1 holds.
     fn landed(&mut self, now: Timestamp, safe: BlockRef, finalized: BlockRef, effects: &mut Effects) {
-        if self.origins.is_some() && self.is_contradicted_by(safe) {
-            return self.ask_heads(now, effects);
+        if self.origins.is_some() {
+            if self.awaits_l1s_word() {
+                return;
+            }
+            if self.is_contradicted_by(safe) {
+                return self.ask_heads(now, effects);
+            }
         }
         let forward = safe.number >= self.heads.safe_head().number
             && finalized.number >= self.heads.finalized_head().number
@@ -394,6 +400,12 @@ impl Sequencer {
                 self.publication.set_heads(heads, effects);
             }
         }
+    }
+
+    /// Is it being asked where a chain stands that may have been derived anew? To set heads meanwhile might put the backend back on
+    /// what it gave up.
+    fn awaits_l1s_word(&self) -> bool {
+        self.origins.is_some() && self.asking.is_some()
     }
 
     /// Is this safe block not on our chain, as far as heads tell?
