@@ -87,4 +87,6 @@ faults! {
     l1_reorg: 0..=60,
     /// Chance for each slot that L1 stands still for up to forty slots.
     l1_stall: 0..=30,
+    /// L1 blocks that are dated up to forty slots ahead.
+    l1_ahead: 0..=200,
 }

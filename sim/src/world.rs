@@ -91,6 +91,8 @@ pub struct World {
     cut: Vec<bool>,
     conductor: Conductor,
     l1: L1,
+    /// When L1 grew last.
+    grew: Timestamp,
     /// Until when L1 stands still.
     stalled_until: Timestamp,
     made: BTreeMap<BlockHash, Payload>,
@@ -161,6 +163,7 @@ impl World {
             cut: vec![false; nodes * nodes],
             conductor: Conductor::at(genesis),
             l1: L1::at(genesis.hash, DAWN),
+            grew: DAWN,
             stalled_until: DAWN,
             made: BTreeMap::new(),
             made_order: std::collections::VecDeque::new(),

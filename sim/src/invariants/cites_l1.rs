@@ -17,7 +17,7 @@ const DRIFT: Millis = Millis::new(20_000);
 /// The rules of the simulated rollup: everything is so near that most runs come to it.
 pub(crate) const RULES: OriginRules = OriginRules {
     drift: Drift { bedrock: DRIFT, fjord: DRIFT, fjord_begins: None },
-    sequencing_window: 12,
+    sequencing_window: 10,
     recovers_before: Some(4),
     recovering: false,
     max_safe_lag: Some(20),

@@ -25,10 +25,13 @@ impl World {
             let (depth, salt) = (self.dice.within(&(1..=REORG_MAX)), self.dice.number());
             self.l1.reorganise(depth, salt);
         }
-        let grows = self.now.since(self.l1.head().timestamp) >= L1_TIME;
+        let grows = self.now.since(self.grew) >= L1_TIME;
         if grows {
+            self.grew = self.now;
+            let ahead = if self.dice.happens(self.faults.l1_ahead) { self.dice.below(40) } else { 0 };
+            let date = self.now.after(SLOT.times(ahead)).max(self.l1.head().timestamp.after(SLOT));
             let salt = self.dice.number();
-            self.l1.grow(self.now, salt);
+            self.l1.grow(date, salt);
         }
         if (grows || reorganised) && !self.dice.happens(self.faults.loss) {
             self.answer_in_time(0, Event::L1Moved { head: self.l1.head().number, reorganised });

@@ -175,6 +175,8 @@ impl Sequencer {
         self.publication.take_import();
         let decided = self.publication.deciding.as_ref().is_some_and(|decided| decided.block().hash == block);
         match (verdict, decided) {
+            // It waits its turn until the backend has said where it stands.
+            (Verdict::Valid, true) if self.awaits_l1s_word() => {}
             (Verdict::Valid, true) => self.canonical(now, effects),
             (Verdict::Invalid, true) => self.decided_but_invalid(effects),
             (Verdict::ParentUnknown, true | false) => self.ask_heads(now, effects),
