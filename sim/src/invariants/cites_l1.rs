@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 
 use sequencer::origin::{OriginRules, is_window_over};
-use sequencer::{Effect, Event};
+use sequencer::{Effect, Event, QueryId};
 use types::{BlockHash, BuildId, Drift, L1Block, Millis};
 
 use super::{Finding, Seen};
@@ -33,6 +33,8 @@ pub struct CitesL1 {
 struct Heard {
     /// Since L1 last reorganised.
     blocks: BTreeMap<BlockHash, L1Block>,
+    /// The question whose answer counts: one asked before L1 reorganised says nothing.
+    asked: Option<QueryId>,
     head: Option<u64>,
     recovering: bool,
     last: Option<BuildId>,
@@ -52,9 +54,10 @@ impl CitesL1 {
                 heard.head = Some(*head);
                 if *reorganised {
                     heard.blocks.clear();
+                    heard.asked = None;
                 }
             }
-            Event::L1Found { block: Some(block), .. } => {
+            Event::L1Found { query, block: Some(block) } if heard.asked == Some(*query) => {
                 heard.blocks.insert(block.origin.hash, *block);
             }
             Event::Recover(on) => heard.recovering = *on,
@@ -67,10 +70,13 @@ impl CitesL1 {
         self.heard[node] = Heard::default();
     }
 
-    /// Looks at every build that is opened.
+    /// Looks at every look-up, and at every build that is opened.
     pub fn see(&mut self, seen: &Seen<'_>) -> Finding {
-        let (Effect::Open { build, attributes }, Some(l1)) = (seen.effect, seen.l1) else { return Ok(()) };
         let heard = &mut self.heard[seen.node];
+        if let Effect::LookUp { query, .. } = seen.effect {
+            heard.asked = Some(*query);
+        }
+        let (Effect::Open { build, attributes }, Some(l1)) = (seen.effect, seen.l1) else { return Ok(()) };
         let again = heard.last.replace(*build) == Some(*build);
         let (Some(origin), Some(cited)) = (attributes.origin, l1.cited_by(attributes.parent.hash)) else {
             return Err("opens a build that cites nothing".to_owned());
