@@ -245,9 +245,7 @@ impl Origins {
             NextOrigin::Known(next) if next.origin.hash == cited => Some(next),
             NextOrigin::Known(_) | NextOrigin::Absent | NextOrigin::Unasked => None,
         };
-        if let NextOrigin::Known(block) = after
-            && self.current.is_some_and(|current| block.parent == current.origin.hash)
-        {
+        if self.current.is_some() {
             self.next = after;
         }
     }
@@ -305,7 +303,11 @@ impl Origins {
         if self.gone {
             return self.cited.map(Contradiction::OriginGone);
         }
-        self.next.elsewhere_than(&self.current?)
+        let beyond = match self.next {
+            NextOrigin::Known(next) => self.after.elsewhere_than(&next),
+            NextOrigin::Absent | NextOrigin::Unasked => None,
+        };
+        self.next.elsewhere_than(&self.current?).or(beyond)
     }
 
     /// What the next block, at `timestamp`, cites; `None` before the parent's own L1 block is known.

@@ -198,17 +198,18 @@ fn the_next_block_is_asked_for_before_it_is_needed() {
 }
 
 #[test]
-fn what_was_read_ahead_on_another_block_is_read_again() {
+fn what_was_read_ahead_on_another_block_is_a_contradiction() {
+    let elsewhere = Some(Contradiction::NextElsewhere { next: hash(12), parent: hash(77), current: hash(11) });
     let mut origins = Origins::default();
     origins.follow(hash(10));
     origins.found(Lookup::ByHash(hash(10)), Some(block(10, 1000)));
     origins.found(Lookup::ByNumber(11), Some(block(11, 1012)));
+    assert_eq!(origins.contradiction(), None);
     origins.found(Lookup::ByNumber(12), Some(L1Block { parent: hash(77), ..block(12, 1024) }));
+    assert_eq!(origins.contradiction(), elsewhere);
+    // It is not forgotten when the block that cites the other becomes the parent.
     origins.follow(hash(11));
-    assert_eq!((origins.wanted(false), origins.contradiction()), (Some(Lookup::ByNumber(12)), None));
-    origins.found(Lookup::ByNumber(12), Some(L1Block { parent: hash(77), ..block(12, 1024) }));
-    let elsewhere = Contradiction::NextElsewhere { next: hash(12), parent: hash(77), current: hash(11) };
-    assert_eq!(origins.contradiction(), Some(elsewhere));
+    assert_eq!((origins.wanted(false), origins.contradiction()), (None, elsewhere));
     origins.reset();
     assert_eq!((origins.wanted(false), origins.contradiction()), (Some(Lookup::ByHash(hash(11))), None));
 }
