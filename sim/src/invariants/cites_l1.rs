@@ -33,7 +33,7 @@ pub struct CitesL1 {
 struct Heard {
     /// Since L1 last reorganised.
     blocks: BTreeMap<BlockHash, L1Block>,
-    /// The question whose answer counts: one asked before L1 reorganised says nothing.
+    /// The question whose first answer counts: one asked before L1 reorganised says nothing.
     asked: Option<QueryId>,
     head: Option<u64>,
     recovering: bool,
@@ -57,8 +57,9 @@ impl CitesL1 {
                     heard.asked = None;
                 }
             }
-            Event::L1Found { query, block: Some(block) } if heard.asked == Some(*query) => {
-                heard.blocks.insert(block.origin.hash, *block);
+            Event::L1Found { query, block } if heard.asked == Some(*query) => {
+                heard.asked = None;
+                heard.blocks.extend(block.map(|block| (block.origin.hash, block)));
             }
             Event::Recover(on) => heard.recovering = *on,
             _ => {}
