@@ -1,7 +1,7 @@
 //! L1 goes on, and the rollup is derived from it.
 
 use sequencer::{Event, QueryId};
-use types::{Announcement, BlockNumber, BlockRef, Heads};
+use types::{Announcement, BlockNumber, BlockRef, Heads, L1Origin};
 
 use super::{Mode, SLOT, World};
 use crate::l1::{L1_TIME, REORG_MAX};
@@ -88,7 +88,7 @@ impl World {
 
     /// Is this block too deep for any reorganisation of L1, where L1 is cited?
     pub(super) fn is_final(&self, block: BlockRef) -> bool {
-        let deep = |number: u64| number + REORG_MAX < self.l1.head().number;
-        self.mode != Mode::L1 || self.l1.cited_by(block.hash).is_some_and(|origin| deep(origin.number))
+        let deep = |origin: L1Origin| self.l1.has(&origin) && origin.number + REORG_MAX < self.l1.head().number;
+        self.mode != Mode::L1 || self.l1.cited_by(block.hash).is_some_and(deep)
     }
 }
