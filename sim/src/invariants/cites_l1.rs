@@ -33,6 +33,8 @@ pub struct CitesL1 {
 struct Heard {
     /// Since L1 last reorganised.
     blocks: BTreeMap<BlockHash, L1Block>,
+    /// Since the backend was asked last where it stands: what did not fit before has led to that.
+    fresh: Vec<L1Block>,
     /// The question whose first answer counts: one asked before L1 reorganised says nothing.
     asked: Option<QueryId>,
     head: Option<u64>,
@@ -54,11 +56,14 @@ impl CitesL1 {
                 heard.head = Some(*head);
                 if *reorganised {
                     heard.blocks.clear();
+                    heard.fresh.clear();
                     heard.asked = None;
                 }
             }
+            Event::HeadsTold { .. } => heard.fresh.clear(),
             Event::L1Found { query, block } if heard.asked == Some(*query) => {
                 heard.asked = None;
+                heard.fresh.extend(*block);
                 heard.blocks.extend(block.map(|block| (block.origin.hash, block)));
             }
             Event::Recover(on) => heard.recovering = *on,
@@ -86,6 +91,8 @@ impl CitesL1 {
         let advances = l1.any(origin.hash).is_some_and(|block| block.parent == cited.hash);
         let time = attributes.timestamp;
         let next = heard.blocks.values().find(|block| block.origin.number == cited.number + 1);
+        let above = |block: &&L1Block| block.origin.number == cited.number + 1;
+        let elsewhere = heard.fresh.iter().rev().find(above).is_some_and(|next| next.parent != origin.hash);
         let too_far = RULES.drift.is_exceeded(time, &origin);
         let window = RULES.sequencing_window - RULES.recovers_before.unwrap_or_default();
         let late = heard.head.is_some_and(|head| is_window_over(cited.number, window, head));
@@ -98,7 +105,7 @@ impl CitesL1 {
             Err(format!("takes from the pool: past the drift {too_far}, late {late}, told {}", heard.recovering))
         } else if !again && !heard.blocks.contains_key(&origin.hash) {
             Err(format!("cites L1 block {} without having heard of it since L1 reorganised", origin.number))
-        } else if !again && stays && next.is_some_and(|next| next.parent != origin.hash) {
+        } else if !again && stays && elsewhere {
             Err(format!("cites L1 block {} and has heard of another at its height", origin.number))
         } else if !again && stays && too_far && next.is_none_or(|next| next.origin.timestamp <= time) {
             Err(format!("stays on L1 block {} past the drift", origin.number))
