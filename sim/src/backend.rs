@@ -41,6 +41,12 @@ impl Backend {
         self.builds.clear();
     }
 
+    /// The chain was derived anew, and stands here.
+    pub(crate) fn derive(&mut self, heads: Heads) {
+        self.flushed = heads;
+        self.crash();
+    }
+
     /// Starts a block on the head.
     ///
     /// # Errors

@@ -83,4 +83,10 @@ faults! {
     suspension: 0..=20,
     /// Effects of a faulty member that it turns against the others. Healing does not reform it.
     malice: 200..=1000,
+    /// Chance for each slot that L1 takes back up to three blocks.
+    l1_reorg: 0..=60,
+    /// Chance for each slot that L1 stands still for up to forty slots.
+    l1_stall: 0..=30,
+    /// L1 blocks that are dated up to forty slots ahead.
+    l1_ahead: 0..=200,
 }

@@ -2,6 +2,7 @@
 
 pub mod block_per_demand;
 pub mod certificate_per_slot;
+pub mod cites_l1;
 pub mod deadline_ahead;
 pub mod decided_before_visible;
 pub mod decided_per_height;
@@ -17,8 +18,9 @@ pub mod one_build;
 pub mod parent_certificate;
 
 use sequencer::{Effect, Event, Timetable};
-use types::{Committee, Timestamp};
+use types::{Committee, Heads, Timestamp};
 
+use crate::l1::L1;
 use crate::truth::Truth;
 use crate::world::Mode;
 
@@ -39,6 +41,10 @@ pub struct Seen<'a> {
     pub timetable: &'a Timetable,
     /// What really happened so far.
     pub truth: &'a Truth,
+    /// Where the node's heart stands.
+    pub heads: Heads,
+    /// The chain below, where one is cited.
+    pub(crate) l1: Option<&'a L1>,
 }
 
 /// Something that must never be.
@@ -63,6 +69,7 @@ pub(crate) const KEPT: usize = 4096;
 pub struct Oracle {
     block_per_demand: block_per_demand::BlockPerDemand,
     certificate_per_slot: certificate_per_slot::CertificatePerSlot,
+    cites_l1: cites_l1::CitesL1,
     durable_before_visible: durable_before_visible::DurableBeforeVisible,
     heads_in_order: heads_in_order::HeadsInOrder,
     identical_retry: identical_retry::IdenticalRetry,
@@ -79,6 +86,7 @@ impl Oracle {
         Self {
             block_per_demand: block_per_demand::BlockPerDemand::of(nodes),
             certificate_per_slot: certificate_per_slot::CertificatePerSlot::default(),
+            cites_l1: cites_l1::CitesL1::of(nodes),
             durable_before_visible: durable_before_visible::DurableBeforeVisible::of(nodes),
             heads_in_order: heads_in_order::HeadsInOrder::of(nodes),
             identical_retry: identical_retry::IdenticalRetry::of(nodes),
@@ -93,6 +101,7 @@ impl Oracle {
     /// An event is about to be heard.
     pub fn hear(&mut self, node: usize, event: &Event) {
         self.block_per_demand.hear(node, event);
+        self.cites_l1.hear(node, event);
         self.heads_in_order.hear(node, event);
         self.leads_when_entitled.hear(node, event);
         self.one_build.hear(node, event);
@@ -101,6 +110,7 @@ impl Oracle {
     /// A node starts again.
     pub fn restarted(&mut self, node: usize) {
         self.block_per_demand.restarted(node);
+        self.cites_l1.restarted(node);
         self.heads_in_order.restarted(node);
         self.identical_retry.restarted(node);
         self.leads_when_entitled.restarted(node);
@@ -117,6 +127,11 @@ impl Oracle {
         self.block_per_demand.answered(node, served).map_err(broken)
     }
 
+    /// The chain was derived anew from L1: what was decided above is gone.
+    pub fn taken_back(&mut self, node: usize) {
+        self.identical_retry.taken_back(node);
+    }
+
     /// Has the node answered every demand, if it has answered so many?
     pub fn is_level(&self, node: usize, served: u64) -> bool {
         self.block_per_demand.is_level(node, served)
@@ -130,6 +145,7 @@ impl Oracle {
         let broken = |invariant: &'static str| move |what: String| Violation { invariant, node: seen.node, what };
         self.block_per_demand.see(seen).map_err(broken("block_per_demand"))?;
         self.certificate_per_slot.see(seen).map_err(broken("certificate_per_slot"))?;
+        self.cites_l1.see(seen).map_err(broken("cites_l1"))?;
         self.durable_before_visible.see(seen).map_err(broken("durable_before_visible"))?;
         decided_before_visible::see(seen).map_err(broken("decided_before_visible"))?;
         decided_per_height::see(seen).map_err(broken("decided_per_height"))?;

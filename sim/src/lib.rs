@@ -18,6 +18,7 @@ mod dice;
 mod digest;
 mod faults;
 pub mod invariants;
+mod l1;
 mod scenario;
 mod truth;
 mod world;

@@ -78,6 +78,7 @@ impl fmt::Display for Failed {
 pub fn converge_slots(mode: Mode, nodes: usize) -> u64 {
     match mode {
         Mode::Solo | Mode::OnDemand => 12,
+        Mode::L1 => 60,
         Mode::Conductor => 20,
         Mode::Committee => 6 * nodes as u64,
     }
@@ -125,6 +126,7 @@ impl Scenario {
         let mode = match self.mode {
             Mode::Solo => "solo",
             Mode::OnDemand => "on-demand",
+            Mode::L1 => "l1",
             Mode::Conductor => "conductor",
             Mode::Committee => "committee",
         };
@@ -171,6 +173,14 @@ pub fn mutants() -> &'static [(Mutant, Mode, &'static str)] {
         (Mutant::AnnounceBeforePersist, Mode::Solo, "announce-before-persist"),
         (Mutant::BurstAfterDowntime, Mode::Solo, "burst-after-downtime"),
         (Mutant::HeadsGoBack, Mode::Solo, "heads-go-back"),
+        (Mutant::AdvanceEarly, Mode::L1, "advance-early"),
+        (Mutant::StayPastDrift, Mode::L1, "stay-past-drift"),
+        (Mutant::PoolPastDrift, Mode::L1, "pool-past-drift"),
+        (Mutant::StayOnLostOrigin, Mode::L1, "stay-on-lost-origin"),
+        (Mutant::RecoverWithPool, Mode::L1, "recover-with-pool"),
+        (Mutant::NeverRecover, Mode::L1, "never-recover"),
+        (Mutant::IgnoreSafeLag, Mode::L1, "ignore-safe-lag"),
+        (Mutant::IgnoreReorganisation, Mode::L1, "ignore-reorganisation"),
     ]
 }
 

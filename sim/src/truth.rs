@@ -55,6 +55,11 @@ impl Truth {
         }
     }
 
+    /// The chain was derived anew: blocks above this height are decided no more.
+    pub(crate) fn take_back(&mut self, height: u64) {
+        self.chain.truncate(usize::try_from(height).unwrap_or(usize::MAX));
+    }
+
     /// A member has sent its vow to someone.
     pub fn voted(&mut self, member: MemberId, vow: Vow) {
         *self.votes.entry((vow.slot, vow.stage, vow.block)).or_default() |= 1 << member.as_u32();

@@ -9,6 +9,7 @@
 //!                                      violation
 //! ```
 
+mod below;
 mod malice;
 mod outside;
 
@@ -28,7 +29,9 @@ use crate::conductor::Conductor;
 use crate::dice::Dice;
 use crate::digest::Digest;
 use crate::faults::Faults;
+use crate::invariants::cites_l1::RULES;
 use crate::invariants::{Oracle, Violation, deadline_ahead};
+use crate::l1::L1;
 use crate::truth::Truth;
 
 /// Length of a slot in the simulated world.
@@ -51,6 +54,8 @@ pub enum Mode {
     Solo,
     /// One leads and builds when it is asked to; others follow.
     OnDemand,
+    /// One leads, and its blocks cite L1, which reorganises and stalls.
+    L1,
     /// A conductor elects.
     Conductor,
     /// A committee votes.
@@ -85,6 +90,11 @@ pub struct World {
     nodes: Vec<Node>,
     cut: Vec<bool>,
     conductor: Conductor,
+    l1: L1,
+    /// When L1 grew last.
+    grew: Timestamp,
+    /// Until when L1 stands still.
+    stalled_until: Timestamp,
     made: BTreeMap<BlockHash, Payload>,
     made_order: std::collections::VecDeque<BlockHash>,
     truth: Truth,
@@ -129,6 +139,7 @@ impl World {
         let mut dice = Dice::of(seed);
         let (nodes, faulty) = match mode {
             Mode::Solo | Mode::OnDemand => (2, 0),
+            Mode::L1 => (1, 0),
             Mode::Conductor => (if dice.happens(700) { 3 } else { 5 }, 0),
             Mode::Committee => match dice.below(10) {
                 0..=5 => (4, 1),
@@ -151,6 +162,9 @@ impl World {
             nodes: Vec::new(),
             cut: vec![false; nodes * nodes],
             conductor: Conductor::at(genesis),
+            l1: L1::at(genesis.hash, DAWN),
+            grew: DAWN,
+            stalled_until: DAWN,
             made: BTreeMap::new(),
             made_order: std::collections::VecDeque::new(),
             truth: Truth::default(),
@@ -176,7 +190,7 @@ impl World {
         let skew = self.draw_skew();
         self.nodes.push(Node {
             heart: None,
-            backend: Backend::at(Heads::at(genesis), self.mode == Mode::OnDemand),
+            backend: Backend::at(Heads::at(genesis), matches!(self.mode, Mode::OnDemand | Mode::L1)),
             memory: Memory::default(),
             run: 0,
             wake_at: Timestamp::MAX,
@@ -220,6 +234,7 @@ impl World {
     pub fn heal(&mut self) {
         self.faults = Faults { malice: self.faults.malice, ..Faults::NONE };
         self.cut.fill(false);
+        self.stalled_until = self.now;
         for place in 0..self.nodes.len() {
             self.nodes[place].skew = 0;
             self.nodes[place].refuses_until = self.now;
@@ -337,6 +352,7 @@ impl World {
         match self.mode {
             Mode::Conductor => self.maybe_elect(),
             Mode::OnDemand => self.demand(),
+            Mode::L1 => self.l1_goes_on(),
             Mode::Solo | Mode::Committee => {}
         }
         self.land();
@@ -375,7 +391,7 @@ impl World {
 
     /// Tells a node now and then what landed on L1, and sometimes what landed long ago.
     fn land(&mut self) {
-        if !self.dice.happens(300) {
+        if !self.dice.happens(if self.mode == Mode::L1 { 600 } else { 300 }) {
             return;
         }
         let place = self.draw_node();
@@ -383,7 +399,8 @@ impl World {
         let safe = newest.saturating_sub(self.dice.below(30));
         let finalized = safe.saturating_sub(self.dice.below(30));
         let block = |number: u64| self.truth.decided(BlockNumber::new(number)).map(|decided| decided.payload.block);
-        if let Some((safe, finalized)) = block(safe).zip(block(finalized)) {
+        let finalized = block(finalized).filter(|block| self.is_final(*block));
+        if let Some((safe, finalized)) = block(safe).zip(finalized) {
             self.answer_in_time(place, Event::Landed { safe, finalized });
         }
     }
@@ -391,6 +408,7 @@ impl World {
     // --- nodes --------------------------------------------------------------------------------------------------------------
 
     fn restart(&mut self, place: usize) -> Result<(), Violation> {
+        self.derive(place);
         let config = self.config(place);
         let node = &mut self.nodes[place];
         let heads = node.backend.heads();
@@ -406,7 +424,7 @@ impl World {
     fn config(&self, place: usize) -> Config {
         let agreement = match self.mode {
             Mode::OnDemand if place == 0 => AgreementConfig::OnDemand,
-            Mode::Solo | Mode::OnDemand => AgreementConfig::Solo,
+            Mode::Solo | Mode::OnDemand | Mode::L1 => AgreementConfig::Solo,
             Mode::Conductor => AgreementConfig::Conductor,
             Mode::Committee => AgreementConfig::Committee {
                 committee: self.committee,
@@ -415,7 +433,9 @@ impl World {
                 resend: Millis::new(100),
             },
         };
-        Config { timetable: self.timetable, agreement, active: !self.nodes[place].follows, backoff: Backoff::default() }
+        let origins = (self.mode == Mode::L1).then_some(RULES);
+        let active = !self.nodes[place].follows;
+        Config { timetable: self.timetable, agreement, active, backoff: Backoff::default(), origins }
     }
 
     fn crash(&mut self, place: usize) {
@@ -563,7 +583,7 @@ fn timetable(mode: Mode, dice: &mut Dice) -> Timetable {
     let stamp = if dice.happens(500) { Stamp::Opening } else { Stamp::Closing };
     let (build_ahead, seal_lead) = match mode {
         Mode::Solo | Mode::OnDemand => (SLOT, Millis::ZERO),
-        Mode::Conductor => (Millis::new(dice.below(1_000)), Millis::new(dice.below(200))),
+        Mode::Conductor | Mode::L1 => (Millis::new(dice.below(1_000)), Millis::new(dice.below(200))),
         Mode::Committee => (Millis::new(dice.below(300)), Millis::new(500 + dice.below(300))),
     };
     let config = TimetableConfig { genesis, slot: SLOT, build_ahead, seal_lead, stamp };

@@ -29,6 +29,11 @@ fn on_demand_survives_200_seeds() {
 }
 
 #[test]
+fn l1_survives_200_seeds() {
+    all_survive(Mode::L1, 0..200);
+}
+
+#[test]
 fn conductor_survives_200_seeds() {
     all_survive(Mode::Conductor, 0..200);
 }
@@ -45,7 +50,7 @@ fn committee_survives_100_more_seeds() {
 
 #[test]
 fn the_same_seed_gives_the_same_digest() {
-    for mode in [Mode::Solo, Mode::OnDemand, Mode::Conductor, Mode::Committee] {
+    for mode in [Mode::Solo, Mode::OnDemand, Mode::L1, Mode::Conductor, Mode::Committee] {
         let digests: Vec<u128> =
             (0..20).map(|seed| Scenario::new(mode, seed).run().expect("it survives").digest).collect();
         for (seed, digest) in (0..20).zip(&digests) {

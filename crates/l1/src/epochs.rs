@@ -10,13 +10,14 @@ use std::time::Duration;
 
 use alloy_primitives::B256;
 use lru::LruCache;
-use optimism::origin::{L1Block, Lookup, is_deep_enough};
 use parking_lot::Mutex;
+use sequencer::origin::{Lookup, is_deep_enough};
 use tokio::sync::{OnceCell, watch};
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 use tracing::debug;
+use types::L1Block;
 
 use crate::sources::{ReadError, Sources};
 use crate::verify::{At, Header, Receipt};
@@ -120,7 +121,7 @@ impl Epochs {
         Ok(self.0.sources.header(At::Number(number)).await?.map(Arc::new))
     }
 
-    /// Answers what [`optimism::origin::Origins`] wants to look up. Only a height is held back until it is deep enough.
+    /// Answers what [`sequencer::origin::Origins`] wants to look up. Only a height is held back until it is deep enough.
     ///
     /// # Errors
     /// [`ReadError`].
@@ -129,7 +130,7 @@ impl Epochs {
             Lookup::ByHash(hash) => self.header(B256::new(*hash.as_bytes())).await?,
             Lookup::ByNumber(number) => self.by_number(number, confirmations).await?,
         };
-        Ok(header.map(|header| L1Block::from(&*header)))
+        Ok(header.map(|header| optimism::l1_block(&header)))
     }
 
     /// The receipts of the block of this hash; `None` if L1 does not know the block.

@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 use sequencer::Record;
 use thiserror::Error;
-use types::{Announcement, Attributes, BlockNumber, BuildId, Failure, Heads, Payload, Verdict};
+use types::{Announcement, Attributes, BlockNumber, BlockRef, BuildId, Failure, Heads, L1Origin, Payload, Verdict};
 
 /// Builds, seals, checks and stores blocks. A Starknet chain, an EVM chain and a remote engine look alike from here.
 ///
@@ -64,6 +64,17 @@ pub trait Backend: Send + Sync + 'static {
     /// # Errors
     /// When that cannot be told now.
     async fn heads(&self) -> Result<Heads, BackendError>;
+
+    /// The L1 block that this block cites; `None` if it cites none. Asked only where the chain cites L1
+    /// ([`sequencer::Config::origins`]), and only after a start or a reset: afterwards payloads say it. It is a question of its own, and
+    /// no part of [`Backend::heads`], because a backend whose chain cites nothing should not have to know of it.
+    ///
+    /// # Errors
+    /// [`BackendError::Reset`] when there is no such block.
+    async fn origin_of(&self, block: BlockRef) -> Result<Option<L1Origin>, BackendError> {
+        let _ = block;
+        Ok(None)
+    }
 }
 
 /// What came of [`Backend::seal`].

@@ -4,13 +4,14 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
+use sequencer::origin::Lookup;
 use sequencer::{Event, QueryId};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 use types::{Announcement, Attributes, BlockNumber, BlockRef, BuildId, Failure, Heads, Payload};
 
 use crate::driver::{Deadlines, Outgoing};
-use crate::{Backend, BackendError, Persistence, Sealed};
+use crate::{Backend, BackendError, L1Origins, Persistence, Sealed};
 
 /// What the heart hears, with the reason of a failure for people.
 #[derive(Debug)]
@@ -28,6 +29,7 @@ pub(crate) enum Order {
     Import(Payload),
     SetHeads(Heads),
     AskHeads(QueryId),
+    AskOrigin(QueryId, BlockRef),
 }
 
 impl Order {
@@ -56,6 +58,10 @@ impl Order {
             Self::AskHeads(query) => {
                 ("asking where the chain stands".to_owned(), Event::AskFailed { query: *query, failure })
             }
+            Self::AskOrigin(query, block) => (
+                format!("asking which L1 block is cited by block {}", block.number),
+                Event::AskFailed { query: *query, failure },
+            ),
         };
         Answer { event, trouble: Some(format!("{what}: {reason}")) }
     }
@@ -104,6 +110,17 @@ async fn call(backend: &dyn Backend, deadlines: &Deadlines, order: &Order) -> An
         }
         Order::AskHeads(query) => {
             bounded(limit, backend.heads()).await.map(|heads| Event::HeadsTold { query: *query, heads })
+        }
+        Order::AskOrigin(query, block) => {
+            let told = bounded(limit, backend.origin_of(*block)).await;
+            if told == Ok(None) {
+                let reason = "it cites none, or the chain cannot tell; no block can be built on it";
+                return Answer {
+                    event: Event::OriginTold { query: *query, origin: None },
+                    ..order.failed(Failure::Retry, reason)
+                };
+            }
+            told.map(|origin| Event::OriginTold { query: *query, origin })
         }
     };
     match result {
@@ -175,6 +192,23 @@ async fn ask<T>(
         Ok(Ok(Err(failure))) => Err((failure, "it refused, or could not be reached".to_owned())),
         Ok(Err(reason)) => Err((Failure::Retry, reason)),
         Err(_) => Err((Failure::Retry, format!("no answer within {} ms", limit.as_millis()))),
+    }
+}
+
+/// Looks up a block on L1.
+pub(crate) async fn look_up(origins: Arc<dyn L1Origins>, limit: Duration, query: QueryId, lookup: Lookup) -> Answer {
+    let reason = match timeout(limit, origins.look_up(lookup)).await {
+        Ok(Ok(block)) => return Answer { event: Event::L1Found { query, block }, trouble: None },
+        Ok(Err(error)) => error.to_string(),
+        Err(_) => format!("no answer within {} ms", limit.as_millis()),
+    };
+    let what = match lookup {
+        Lookup::ByHash(hash) => format!("L1 block {hash}"),
+        Lookup::ByNumber(number) => format!("L1 block {number}"),
+    };
+    Answer {
+        event: Event::LookUpFailed { query, failure: Failure::Retry },
+        trouble: Some(format!("looking up {what}: {reason}")),
     }
 }
 

@@ -3,7 +3,7 @@
 //! ```text
 //!  stop ─┐                                          ┌─ Persist: awaited, durable before the next
 //!  admin ┤                                          ├─ backend calls: one at a time, in order, with a deadline
-//!  answers ┼─► one event ─► Sequencer::step ─► effects ┼─ conductor calls, fetches: each in its own task, with a deadline
+//!  answers ┼─► one event ─► Sequencer::step ─► effects ┼─ conductor and L1 calls, fetches: each in its own task, with a deadline
 //!  carrier ┤                      │                  ├─ carrier, publisher: a bounded channel, never waited for
 //!  clock ─┘                      └─► journal, metrics, pulse
 //! ```
@@ -22,12 +22,12 @@ use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 use types::{Announcement, Attestation, BlockNumber, Failure, Millis, Proposal, Timestamp};
 
-use crate::calls::{Answer, ConductorCall, Order, ask_conductor, call_backend, commit, fetch};
+use crate::calls::{Answer, ConductorCall, Order, ask_conductor, call_backend, commit, fetch, look_up};
 use crate::clock::Clock;
 use crate::journal::{Journal, Start};
 use crate::metrics::Metrics;
 use crate::pulse::{Pulse, Trouble};
-use crate::{Backend, BackendError, Persistence};
+use crate::{Backend, BackendError, L1Origins, Persistence};
 
 /// Backend calls waiting for their turn. The heart has a handful outstanding; one too many is answered with a failure.
 const ORDERS_MAX: usize = 64;
@@ -51,6 +51,8 @@ pub struct Deadlines {
     pub conductor: Duration,
     /// Asking the backend for its heads, or for blocks. Default 10 s.
     pub ask: Duration,
+    /// Looking up a block on L1. Default 2 s.
+    pub l1: Duration,
     /// From the order to stop until the driver stops, whatever is outstanding. Default 8 s, below [`crate::STOP_GRACE`].
     pub stop: Duration,
 }
@@ -65,6 +67,7 @@ impl Default for Deadlines {
             persist: secs(30),
             conductor: secs(5),
             ask: secs(10),
+            l1: secs(2),
             stop: secs(8),
         }
     }
@@ -76,7 +79,7 @@ impl Deadlines {
             Order::Open(..) | Order::Cancel(_) => self.open,
             Order::Seal(_) => self.seal,
             Order::Import(_) | Order::SetHeads(_) => self.import,
-            Order::AskHeads(_) => self.ask,
+            Order::AskHeads(_) | Order::AskOrigin(..) => self.ask,
         }
     }
 }
@@ -115,7 +118,7 @@ pub struct JournalPlace {
 }
 
 /// Handles to others. Solo needs none; [`Driver::start`] refuses an agreement whose handles are missing.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub struct Outside {
     /// The conductor's client. It also reports elections, through `incoming`.
     pub conductor: Option<mpsc::Sender<ConductorCall>>,
@@ -124,8 +127,23 @@ pub struct Outside {
     pub carrier: Option<mpsc::Sender<Outgoing>>,
     /// Who lands blocks on L1. When its channel is full an announcement is dropped: the publisher finds the block in the chain.
     pub publisher: Option<mpsc::Sender<Announcement>>,
+    /// Where L1 blocks are looked up, for a chain that cites them ([`Config::origins`]). Its follower also reports each new L1 head,
+    /// through `incoming`.
+    pub origins: Option<Arc<dyn L1Origins>>,
     /// What others bring: elections, proposals, attestations, announcements, news from L1.
     pub incoming: Option<mpsc::Receiver<Event>>,
+}
+
+impl std::fmt::Debug for Outside {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Outside")
+            .field("conductor", &self.conductor)
+            .field("carrier", &self.carrier)
+            .field("publisher", &self.publisher)
+            .field("origins", &self.origins.is_some())
+            .field("incoming", &self.incoming)
+            .finish()
+    }
 }
 
 /// What is to be carried to others. Signing is the carrier's.
@@ -161,6 +179,14 @@ pub enum DriverError {
         "the committee agreement needs a carrier of messages to and from its members, and there is none: give one, or run alone"
     )]
     NoCarrier,
+    /// The chain cites L1 blocks, and there is nowhere to look them up.
+    #[error("the chain cites L1 blocks, and there is nowhere to look them up: give an L1 endpoint")]
+    NoL1Origins,
+    /// L1 blocks can be looked up, and the chain cites none.
+    #[error(
+        "there is an L1 to look blocks up on, and the chain has no rules for citing them: give rules, or leave L1 out"
+    )]
+    NoOriginRules,
     /// The backend does not say where it stands.
     #[error("the chain does not say where it stands: {0}")]
     Heads(BackendError),
@@ -212,6 +238,11 @@ impl DriverHandle {
         self.commands.send(Event::Demand { date }).await.is_ok()
     }
 
+    /// Switches recovery on or off ([`Event::Recover`]). Returns whether the driver still listens.
+    pub async fn recover(&self, on: bool) -> bool {
+        self.commands.send(Event::Recover(on)).await.is_ok()
+    }
+
     /// The newest state, for health and displays.
     #[must_use]
     pub fn pulse(&self) -> watch::Receiver<Pulse> {
@@ -239,7 +270,7 @@ pub struct Driver {
     at_once: VecDeque<Answer>,
     /// Backend calls that are not done.
     outstanding: usize,
-    /// Conductor calls and fetches.
+    /// Conductor calls, look-ups on L1 and fetches.
     errands: JoinSet<Answer>,
     /// The task that calls the backend.
     backend: JoinSet<()>,
@@ -266,6 +297,11 @@ impl Driver {
             AgreementConfig::Conductor => return Err(DriverError::NoConductor),
             AgreementConfig::Committee { .. } if outside.carrier.is_some() && outside.incoming.is_some() => {}
             AgreementConfig::Committee { .. } => return Err(DriverError::NoCarrier),
+        }
+        match (&config.origins, &outside.origins) {
+            (Some(_), Some(_)) | (None, None) => {}
+            (Some(_), None) => return Err(DriverError::NoL1Origins),
+            (None, Some(_)) => return Err(DriverError::NoOriginRules),
         }
         let heads = timeout(deadlines.ask, backend.heads()).await;
         let heads = heads.unwrap_or_else(|_| Err(BackendError::Retry("no answer in time".to_owned())));
@@ -444,6 +480,13 @@ impl Driver {
             Effect::Import(payload) => self.order(Order::Import(payload)),
             Effect::SetHeads(heads) => self.order(Order::SetHeads(heads)),
             Effect::AskHeads { query } => self.order(Order::AskHeads(query)),
+            Effect::AskOrigin { query, block } => self.order(Order::AskOrigin(query, block)),
+            Effect::LookUp { query, lookup } => {
+                // `Driver::start` made sure that a heart that looks up has somewhere to.
+                if let Some(origins) = self.outside.origins.clone() {
+                    self.errands.spawn(look_up(origins, self.deadlines.l1, query, lookup));
+                }
+            }
             Effect::Persist(record) => return self.persist(&record).await,
             Effect::Commit(payload) => {
                 // `Driver::start` made sure that a heart that commits has a conductor.

@@ -9,7 +9,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use parking_lot::Mutex;
 use sequencer::{Memory, Record};
-use types::{Attributes, BlockHash, BlockNumber, BlockRef, BuildId, Heads, Payload, Timestamp, Verdict};
+use types::{Attributes, BlockHash, BlockNumber, BlockRef, BuildId, Heads, L1Origin, Payload, Timestamp, Verdict};
 
 use crate::{Backend, BackendError, PersistError, Persistence, Sealed};
 
@@ -26,6 +26,8 @@ pub enum Verb {
     SetHeads,
     /// [`Backend::heads`].
     Heads,
+    /// [`Backend::origin_of`].
+    OriginOf,
     /// [`Persistence::persist`].
     Persist,
 }
@@ -48,6 +50,8 @@ pub struct FakeBackend(Arc<Mutex<State>>);
 #[derive(Debug, Default)]
 struct State {
     blocks: BTreeMap<BlockHash, BlockRef>,
+    /// What blocks cite.
+    origins: BTreeMap<BlockHash, L1Origin>,
     heads: Option<Heads>,
     pool: Vec<u64>,
     build: Option<Build>,
@@ -99,6 +103,24 @@ impl FakeBackend {
     /// Puts numbers into the pool.
     pub fn submit(&self, numbers: impl IntoIterator<Item = u64>) {
         self.0.lock().pool.extend(numbers);
+    }
+
+    /// Lets genesis cite this L1 block.
+    pub fn begins_at(&self, origin: L1Origin) {
+        self.0.lock().origins.insert(genesis().hash, origin);
+    }
+
+    /// What the blocks of the chain cite, genesis first.
+    #[must_use]
+    pub fn cited(&self) -> Vec<Option<L1Origin>> {
+        let state = self.0.lock();
+        let (mut cited, mut block) = (Vec::new(), Some(state.heads().unsafe_head()));
+        while let Some(below) = block {
+            cited.push(state.origins.get(&below.hash).copied());
+            block = state.block(below.parent);
+        }
+        cited.reverse();
+        cited
     }
 
     /// What waits in the pool.
@@ -271,6 +293,7 @@ impl State {
         }
         self.trace.push(format!("import {}", payload.block.number));
         self.blocks.insert(payload.block.hash, payload.block);
+        self.origins.extend(payload.origin.map(|origin| (payload.block.hash, origin)));
         let included = numbers(&payload.body);
         self.pool.retain(|number| !included.contains(number));
         Verdict::Valid
@@ -337,6 +360,16 @@ impl Backend for FakeBackend {
 
     async fn heads(&self) -> Result<Heads, BackendError> {
         self.go(Verb::Heads, |state| Ok(state.heads())).await
+    }
+
+    async fn origin_of(&self, block: BlockRef) -> Result<Option<L1Origin>, BackendError> {
+        self.go(Verb::OriginOf, |state| {
+            if state.knows(block.hash) {
+                return Ok(state.origins.get(&block.hash).copied());
+            }
+            Err(BackendError::Reset(format!("block {} is not known", block.number)))
+        })
+        .await
     }
 }
 

@@ -27,7 +27,7 @@
 //! let chain = FakeBackend::new();
 //! let mut registry = Registry::with_prefix("sequenza");
 //! let timetable = Timetable::gapless(genesis().timestamp, Millis::new(200)).map_err(|fault| fault.to_string())?;
-//! let config = Config { timetable, agreement: AgreementConfig::Solo, active: true, backoff: Backoff::default() };
+//! let config = Config { timetable, agreement: AgreementConfig::Solo, active: true, backoff: Backoff::default(), origins: None };
 //! let parts = Parts {
 //!     backend: Arc::new(chain.clone()),
 //!     persistence: Arc::new(chain.clone()),
@@ -66,6 +66,7 @@ mod driver;
 #[cfg(any(test, feature = "conformance"))]
 pub mod fake;
 mod journal;
+mod l1_origins;
 mod metrics;
 mod pulse;
 mod supervisor;
@@ -75,6 +76,7 @@ pub use calls::ConductorCall;
 pub use clock::Clock;
 pub use driver::{Deadlines, Driver, DriverError, DriverHandle, JournalPlace, Outgoing, Outside, Parts};
 pub use journal::{Difference, Journal, JournalOptions, Outcome, ReplayError, Start, Verdict, replay};
+pub use l1_origins::{L1Origins, L1Unavailable};
 pub use metrics::Metrics;
 pub use pulse::{Pulse, Readiness, Trouble};
 pub use supervisor::{Cause, Exit, STOP_GRACE, Supervisor, TaskError};

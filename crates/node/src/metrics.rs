@@ -29,6 +29,7 @@ enum CallLabel {
     set_heads,
     commit,
     ask,
+    look_up,
     fetch,
 }
 
@@ -165,7 +166,11 @@ impl Metrics {
             Event::Imported { .. } => self.answered(CallLabel::import, at),
             Event::HeadsSet { .. } => self.answered(CallLabel::set_heads, at),
             Event::Committed { .. } => self.answered(CallLabel::commit, at),
-            Event::HeadsTold { .. } | Event::ConductorTold { .. } => self.answered(CallLabel::ask, at),
+            Event::HeadsTold { .. } | Event::ConductorTold { .. } | Event::OriginTold { .. } => {
+                self.answered(CallLabel::ask, at);
+            }
+            Event::L1Found { .. } => self.answered(CallLabel::look_up, at),
+            Event::LookUpFailed { failure, .. } => self.failed(CallLabel::look_up, *failure, None),
             Event::Fetched { .. } => self.answered(CallLabel::fetch, at),
             Event::OpenFailed { failure, .. } => self.failed(CallLabel::open, *failure, Some(MissLabel::open_failed)),
             Event::SealFailed { failure, .. } => self.failed(CallLabel::seal, *failure, Some(MissLabel::seal_failed)),
@@ -187,7 +192,9 @@ impl Metrics {
             | Event::Proposed { .. }
             | Event::Attested { .. }
             | Event::Announced { .. }
-            | Event::Landed { .. } => {}
+            | Event::Landed { .. }
+            | Event::L1Moved { .. }
+            | Event::Recover(_) => {}
         }
     }
 
@@ -216,7 +223,10 @@ impl Metrics {
                 self.filled(slot);
             }
             Effect::Commit(_) => self.begin(CallLabel::commit, at),
-            Effect::AskHeads { .. } | Effect::AskConductor { .. } => self.begin(CallLabel::ask, at),
+            Effect::AskHeads { .. } | Effect::AskConductor { .. } | Effect::AskOrigin { .. } => {
+                self.begin(CallLabel::ask, at);
+            }
+            Effect::LookUp { .. } => self.begin(CallLabel::look_up, at),
             Effect::Fetch { .. } => self.begin(CallLabel::fetch, at),
             Effect::Cancel { .. }
             | Effect::Persist(_)

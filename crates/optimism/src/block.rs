@@ -11,11 +11,10 @@ use alloy_primitives::{B256, Sealed};
 use op_alloy_consensus::TxDeposit;
 use op_alloy_rpc_types_engine::OpExecutionPayload;
 use serde::{Deserialize, Serialize};
-use types::{BlockHash, L1Origin, Timestamp};
+use types::{BlockHash, L1Block, L1Origin, Timestamp};
 
 use crate::extra_data::{ExtraDataFault, FeesInHeader};
 use crate::l1_info::{L1BlockInfo, L1Fees, L1InfoFault, L1InfoFormat};
-use crate::origin::L1Block;
 use crate::system_config::{OperatorFee, SystemConfig};
 use crate::upgrade::KARST_UPGRADE_GAS;
 use crate::{Fork, RollupConfig};
@@ -35,16 +34,14 @@ impl fmt::Display for BlockId {
     }
 }
 
-impl From<&Sealed<Header>> for L1Block {
-    /// The L1 block of a header, as something to cite.
-    fn from(header: &Sealed<Header>) -> Self {
-        let origin = L1Origin {
-            number: header.number,
-            hash: BlockHash::new(header.hash().0),
-            timestamp: Timestamp::from_secs(header.timestamp),
-        };
-        Self { origin, parent: BlockHash::new(header.parent_hash.0) }
-    }
+/// The L1 block of a header, as something to cite.
+pub fn l1_block(header: &Sealed<Header>) -> L1Block {
+    let origin = L1Origin {
+        number: header.number,
+        hash: BlockHash::new(header.hash().0),
+        timestamp: Timestamp::from_secs(header.timestamp),
+    };
+    L1Block { origin, parent: BlockHash::new(header.parent_hash.0) }
 }
 
 /// A block of the rollup with its place on both chains.

@@ -10,12 +10,11 @@ mod rollup_json;
 
 use alloy_eips::eip1559::BaseFeeParams;
 use alloy_primitives::Address;
-use types::{Millis, Timestamp};
+use types::{Drift, Millis, Timestamp};
 
 pub use check::{ConfigError, Fault};
 pub use registry::CONFIG_BYTES_MAX;
 
-use crate::origin::Drift;
 use crate::{BlockId, Fork, Forks, SystemConfig};
 
 /// How long a block may run ahead of its L1 origin from Fjord on, in seconds (spec `fjord/derivation.md`).

@@ -6,7 +6,7 @@
 //!
 //!   parent's block ──► L2Block, SystemConfig ─┐
 //!                                             ▼
-//!   L1 blocks ──► Origins ─► Choice ──► L1 block, receipts ──► Order::prepare ──► attributes for the execution engine
+//!   the L1 block to cite (chosen elsewhere), its receipts ────► Order::prepare ──► attributes for the execution engine
 //!                                             │
 //!                                             ├ L1BlockInfo    the first transaction of every block
 //!                                             ├ user_deposits  from the portal's logs
@@ -67,7 +67,6 @@ mod extra_data;
 mod fork;
 mod l1_info;
 mod matching;
-pub mod origin;
 mod output;
 mod receipts;
 mod system_config;
@@ -75,7 +74,7 @@ mod upgrade;
 
 pub use attributes::{AttributesError, Order, Plan, SEQUENCER_FEE_VAULT, deposits_only};
 pub use blob_fee::{BadL1Config, BlobSchedule};
-pub use block::{BadBlock, BlockFault, BlockId, BlockParts, L2Block};
+pub use block::{BadBlock, BlockFault, BlockId, BlockParts, L2Block, l1_block};
 pub use config::{
     AltDa, BEDROCK_CHANNEL_TIMEOUT, CONFIG_BYTES_MAX, ConfigError, FJORD_DRIFT_MAX, Fault, FeeParams,
     GRANITE_CHANNEL_TIMEOUT, Genesis, Reading, RollupConfig,

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 use types::{BlockNumber, Committee, MemberId, Millis};
 
 use crate::Timetable;
+use crate::origin::OriginRules;
 
 /// How one heart is set up. The same configuration, heads, memory and events make the same effects.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -16,6 +17,13 @@ pub struct Config {
     pub active: bool,
     /// How long to wait before a failed call is made again.
     pub backoff: Backoff,
+    /// How L1 blocks are chosen; `None` on a chain that cites none.
+    ///
+    /// With them, L1 decides in the end, and the backend derives the chain from it: where the backend says that it stands is where
+    /// the chain goes on, even below or beside where it stood, but never below what is final. So the backend must not lose what is
+    /// durable.
+    #[serde(default)]
+    pub origins: Option<OriginRules>,
 }
 
 /// Who may lead a slot, and when a payload is decided.

@@ -5,6 +5,7 @@ use types::{
     Announcement, Attestation, Attributes, BlockNumber, BlockRef, BuildId, Certificate, Heads, Payload, Proposal, Vow,
 };
 
+use crate::origin::Lookup;
 use crate::{Peer, QueryId};
 
 /// An order to the driver. Performed in the order given; where an event answers it, the driver answers every single one, with a
@@ -65,6 +66,23 @@ pub enum Effect {
     AskConductor {
         /// To be repeated in the answer.
         query: QueryId,
+    },
+
+    /// Ask the backend which L1 block this block cites. Answered by `OriginTold` or `AskFailed`. Asked where no payload said it:
+    /// after a start and after a reset.
+    AskOrigin {
+        /// To be repeated in the answer.
+        query: QueryId,
+        /// The block, the backend's unsafe head.
+        block: BlockRef,
+    },
+    /// Look a block up on L1. Answered by `L1Found` or `LookUpFailed`. Whoever answers says how deep a height must lie below L1's
+    /// head to be found; a hash is found wherever it is.
+    LookUp {
+        /// To be repeated in the answer.
+        query: QueryId,
+        /// Which block.
+        lookup: Lookup,
     },
 
     /// A peer sent what no correct one sends. Not answered.
@@ -159,8 +177,10 @@ pub enum Call {
     SetHeads,
     /// Committing to the conductor.
     Commit,
-    /// Asking for heads.
+    /// Asking for heads, or for what the head cites.
     Ask,
+    /// Looking up a block on L1.
+    LookUp,
 }
 
 /// The effects of one step, in the order in which they are to be performed.

@@ -2,8 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 use types::{
-    Announcement, Attestation, BlockHash, BlockNumber, BlockRef, BuildId, Failure, Heads, Payload, Proposal, Timestamp,
-    Verdict,
+    Announcement, Attestation, BlockHash, BlockNumber, BlockRef, BuildId, Failure, Heads, L1Block, L1Origin, Payload,
+    Proposal, Timestamp, Verdict,
 };
 
 /// Something happened. Every variant that answers an effect names the build, block, range or question it answers; an answer to
@@ -97,7 +97,28 @@ pub enum Event {
         /// The newest block committed; `None` before the first.
         head: Option<BlockRef>,
     },
-    /// Answers [`crate::Effect::AskHeads`] or [`crate::Effect::AskConductor`]: no answer was to be had.
+    /// Answers [`crate::Effect::AskOrigin`].
+    OriginTold {
+        /// The question.
+        query: QueryId,
+        /// The L1 block that the block cites; `None` if it cites none, or the backend cannot tell: then it is asked again.
+        origin: Option<L1Origin>,
+    },
+    /// Answers [`crate::Effect::LookUp`].
+    L1Found {
+        /// The question.
+        query: QueryId,
+        /// The block; `None` if L1 does not have it, or not as deep as it must lie.
+        block: Option<L1Block>,
+    },
+    /// Answers [`crate::Effect::LookUp`]: L1 could not be asked.
+    LookUpFailed {
+        /// The question.
+        query: QueryId,
+        /// What to do about it.
+        failure: Failure,
+    },
+    /// Answers [`crate::Effect::AskHeads`], [`crate::Effect::AskConductor`] or [`crate::Effect::AskOrigin`]: no answer was to be had.
     AskFailed {
         /// The question.
         query: QueryId,
@@ -152,12 +173,26 @@ pub enum Event {
         announcement: Announcement,
     },
     /// What is known of the chain on L1 changed.
+    ///
+    /// Heads never go back for it. Where the chain cites L1 ([`crate::Config::origins`]), a safe block that contradicts our chain (of
+    /// the same height as a head of ours and another hash, or above our head) means that the chain was derived anew from L1: the
+    /// backend is asked where it stands, and what it says holds. Elsewhere such news is dropped.
     Landed {
         /// The newest block that landed.
         safe: BlockRef,
         /// The newest block that is final.
         finalized: BlockRef,
     },
+    /// L1 has a new head. To be told of every one, and of every reorganisation: what L1 did not have is looked up again at once.
+    L1Moved {
+        /// Height of the newest block.
+        head: u64,
+        /// Were blocks that have been seen taken back?
+        reorganised: bool,
+    },
+    /// The operator switches recovery on or off: while it is on, blocks are exactly those that derivation would make by itself, empty
+    /// and citing L1 as early as they may. No effect on a chain that cites none.
+    Recover(bool),
 }
 
 /// A question asked outside, so that its answer can be told from an older one.

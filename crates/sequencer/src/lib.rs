@@ -19,6 +19,7 @@
 //!   attester   Import ⇢ (valid) Persist(vow) · Attest(endorse) ⇢ (quorum) Persist(vow, lock) · Attest(attest)
 //!                  ⇢ (certificate) Persist(certificate) · SetHeads
 //!   follower   Import ⇢ SetHeads
+//!   citing L1  AskOrigin ⇢ LookUp (by hash) ⇢ LookUp (by number) ⇢ and only then Open
 //! ```
 //!
 //! What it deliberately does not know: what time it is (every step is told), chance, transactions, the body of a block, how anything
@@ -34,7 +35,7 @@
 //!
 //! let start = Timestamp::from_secs(1_700_000_000);
 //! let timetable = Timetable::gapless(start, Millis::new(1_000)).expect("a slot of one second is fine");
-//! let config = Config { timetable, agreement: AgreementConfig::Solo, active: true, backoff: Backoff::default() };
+//! let config = Config { timetable, agreement: AgreementConfig::Solo, active: true, backoff: Backoff::default(), origins: None };
 //! let mut heart = Sequencer::new(config, Heads::at(BlockRef::default()));
 //!
 //! // A driver in miniature: everything succeeds at once, and time passes when there is nothing else to do.
@@ -72,7 +73,7 @@
 //! ```
 //!
 //! Where things are: `sequencer.rs` the loop, `sequencer/hearing.rs` what each event changes; `build.rs` the one build; `agreement/` the three ways to agree; `publication.rs` from
-//! decided to canonical; `catch_up.rs` what is decided above our head; `timetable.rs` when slots are; `memory.rs` what outlives the
+//! decided to canonical; `origin.rs` which L1 block is cited, where a chain cites any; `catch_up.rs` what is decided above our head; `timetable.rs` when slots are; `memory.rs` what outlives the
 //! process. `tests/tables` says what it does, event by event; `sim` attacks it.
 
 mod agreement;
@@ -85,6 +86,7 @@ mod effect;
 mod event;
 mod memory;
 mod mutants;
+pub mod origin;
 mod publication;
 mod sequencer;
 mod timetable;

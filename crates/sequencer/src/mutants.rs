@@ -47,6 +47,22 @@ pub enum Mutant {
     BurstAfterDowntime,
     /// Any: let heads that come from L1 go back.
     HeadsGoBack,
+    /// L1 origins: cite the next L1 block although it is later than the block.
+    AdvanceEarly,
+    /// L1 origins: build on past the drift without knowing the next L1 block.
+    StayPastDrift,
+    /// L1 origins: take transactions from the pool past the drift.
+    PoolPastDrift,
+    /// L1 origins: go on citing what L1 no longer has.
+    StayOnLostOrigin,
+    /// L1 origins: take transactions from the pool while recovering.
+    RecoverWithPool,
+    /// L1 origins: never recover without the operator.
+    NeverRecover,
+    /// L1 origins: build however little has landed.
+    IgnoreSafeLag,
+    /// L1 origins: believe what was looked up before a reorganisation.
+    IgnoreReorganisation,
 }
 
 /// The mistake switched on, if any.

@@ -3,7 +3,7 @@
 mod hearing;
 
 use serde::{Deserialize, Serialize};
-use types::{Attributes, BlockRef, Heads, Slot, Timestamp};
+use types::{Attributes, BlockRef, Heads, L1Origin, Millis, Slot, Timestamp};
 
 use crate::agreement::{Agreement, Scene, Solo};
 use crate::attempt::Attempt;
@@ -11,6 +11,7 @@ use crate::build::Builder;
 use crate::catch_up::CatchUp;
 use crate::demands::Demands;
 use crate::mutants::{Mutant, Mutation};
+use crate::origin::{Choice, Selector, Sight};
 use crate::publication::{Decided, Publication};
 use crate::{AgreementConfig, Backoff, Config, Effect, Effects, Event, HaltReason, Memory, QueryId, Record, Timetable};
 
@@ -30,6 +31,9 @@ pub struct Sequencer {
     /// Where blocks are built when one is asked for, and not by the clock.
     demands: Option<Demands>,
     catch_up: CatchUp,
+    /// Where the chain cites L1 blocks.
+    #[serde(default)]
+    origins: Option<Selector>,
     asking: Option<(QueryId, Attempt)>,
     /// Resets in a row without anything that went well: each waits longer.
     resets: u32,
@@ -74,12 +78,14 @@ impl Sequencer {
     }
 
     fn build(config: Config, heads: Heads, memory: Memory, mutation: Mutation) -> Self {
-        let Config { timetable, agreement, active, backoff } = config;
+        let Config { timetable, agreement, active, backoff, origins } = config;
         let head = heads.unsafe_head();
         let mut catch_up = CatchUp::default();
         match agreement {
             AgreementConfig::Solo | AgreementConfig::OnDemand => {
-                if let Some(decided) = Solo::recover(&memory) {
+                // Where L1 decides in the end, the backend may have given up what was decided last.
+                let on_chain = |decided: &Decided| origins.is_none() || decided.block().extends(&head);
+                if let Some(decided) = Solo::recover(&memory).filter(on_chain) {
                     catch_up.park(head, decided);
                 }
             }
@@ -97,6 +103,7 @@ impl Sequencer {
             publication: Publication::default(),
             demands,
             catch_up,
+            origins: origins.map(|rules| Selector::new(rules, mutation)),
             asking: None,
             resets: 0,
             queries: QueryId(0),
@@ -146,13 +153,7 @@ impl Sequencer {
         if let Some(to) = self.catch_up.target(self.head()) {
             return Standing::CatchingUp { to };
         }
-        let leads = self.active
-            && match &self.agreement {
-                Agreement::Solo(Solo) => true,
-                Agreement::Conductor(conductor) => conductor.leads(),
-                Agreement::Committee(council) => council.is_member(),
-            };
-        if leads { Standing::Leading } else { Standing::Following }
+        if self.leads() { Standing::Leading } else { Standing::Following }
     }
 
     // --- doing --------------------------------------------------------------------------------------------------------------
@@ -163,9 +164,10 @@ impl Sequencer {
             return;
         }
         self.repeat(now, effects);
-        self.decide(effects);
+        self.decide(now, effects);
         self.agree(now, effects);
-        self.decide(effects);
+        self.decide(now, effects);
+        self.heed_l1(now, effects);
         self.drop_build(now, effects);
         if self.asking.is_none() && self.halted.is_none() {
             self.import_decided(effects);
@@ -174,6 +176,7 @@ impl Sequencer {
             self.open_build(now, effects);
             let seal_at = self.seal_at();
             self.builder.advance(now, seal_at, effects);
+            self.look_up(now, effects);
         }
     }
 
@@ -191,7 +194,7 @@ impl Sequencer {
     }
 
     /// Takes up the decided payload right above the head, once the one before has become the head.
-    fn decide(&mut self, effects: &mut Effects) {
+    fn decide(&mut self, now: Timestamp, effects: &mut Effects) {
         if !self.publication.is_idle() || self.asking.is_some() {
             return;
         }
@@ -203,7 +206,7 @@ impl Sequencer {
         }
         let Some(decided) = self.catch_up.take_next(head) else { return };
         if !decided.block().extends(&head) {
-            return self.contradicted(decided.block(), effects);
+            return self.contradicted(now, decided.block(), effects);
         }
         if let Some(certificate) = &decided.announcement.certificate {
             effects.push(Effect::Persist(Record::Certificate(certificate.clone())));
@@ -219,7 +222,7 @@ impl Sequencer {
         };
         self.publication.deciding = Some(decided);
         if imported {
-            self.canonical(effects);
+            self.canonical(now, effects);
         }
     }
 
@@ -251,7 +254,8 @@ impl Sequencer {
                 Agreement::Conductor(conductor) => conductor.may_keep_build(),
                 Agreement::Committee(council) => council.may_keep_build(self.scene(now), build.attributes.slot),
             };
-        if !ours || build.attributes.parent != self.head() {
+        let borne = self.origins.as_ref().is_none_or(|origins| origins.bears(&build.attributes));
+        if !ours || !borne || build.attributes.parent != self.head() {
             self.builder.cancel(effects);
         }
     }
@@ -272,13 +276,80 @@ impl Sequencer {
             return;
         }
         let Some((slot, timestamp)) = self.slot_to_build(now) else { return };
-        let attributes = Attributes { slot, parent: self.head(), timestamp, origin: None, use_pool: true };
+        let Some((origin, use_pool)) = self.choose_origin(now, slot, timestamp) else { return };
+        let attributes = Attributes { slot, parent: self.head(), timestamp, origin, use_pool };
         self.builder.open(attributes, effects);
     }
 
+    /// What a block of this slot cites, and whether it may take from the pool; `None` while that is not known.
+    fn choose_origin(&self, now: Timestamp, slot: Slot, timestamp: Timestamp) -> Option<(Option<L1Origin>, bool)> {
+        let Some(origins) = &self.origins else { return Some((None, true)) };
+        match origins.choose(self.head(), timestamp)? {
+            // An answer that is on its way may still let the chain advance.
+            Choice::Stay { .. } if origins.awaits_next() && now < self.patience_ends(slot) => None,
+            Choice::Advance { origin, empty } | Choice::Stay { origin, empty } => Some((Some(origin), !empty)),
+            Choice::NeedNext | Choice::Reset(_) => None,
+        }
+    }
+
+    /// Until when a build waits to hear whether it can cite the next L1 block: a while into its slot, never until it is to be
+    /// sealed. Blocks that are asked for do not wait.
+    fn patience_ends(&self, slot: Slot) -> Timestamp {
+        const LONGEST: Millis = Millis::new(500);
+        if self.demands.is_some() {
+            return Timestamp::default();
+        }
+        let start = self.timetable.start(slot);
+        let quarter = Millis::new(self.timetable.seal_at(slot).since(start).as_u64() / 4);
+        start.after(quarter.min(LONGEST))
+    }
+
+    /// Where L1 contradicts what our chain cites, the backend is asked where the chain stands.
+    fn heed_l1(&mut self, now: Timestamp, effects: &mut Effects) {
+        let head = self.head();
+        let contradiction = |origins: &Selector| {
+            let dated = self.slot_to_build(now).and_then(|(_, timestamp)| origins.choose(head, timestamp));
+            origins.contradiction(head).is_some() || matches!(dated, Some(Choice::Reset(_)))
+        };
+        if self.asking.is_none() && self.leads() && self.origins.as_ref().is_some_and(contradiction) {
+            if let Some(origins) = &mut self.origins {
+                origins.forget();
+            }
+            self.ask_heads(now, effects);
+        }
+    }
+
+    /// Asks for what the next blocks may cite.
+    fn look_up(&mut self, now: Timestamp, effects: &mut Effects) {
+        if !self.leads() {
+            return;
+        }
+        let (head, building) = (self.head(), self.builder.build().and_then(|build| build.attributes.origin));
+        let level = building.is_none() && self.may_lead();
+        let slot = self.slot_to_build(now).filter(|_| level);
+        let Some(origins) = &mut self.origins else { return };
+        let choice = slot.and_then(|(_, timestamp)| origins.choose(head, timestamp));
+        let needs_next = matches!(choice, Some(Choice::NeedNext));
+        let sight = Sight { now, head, level, building, needs_next };
+        origins.advance(sight, self.backoff, &mut self.queries, effects);
+    }
+
+    /// May this sequencer build when its slot comes, if all else allows it?
+    fn leads(&self) -> bool {
+        self.active
+            && match &self.agreement {
+                Agreement::Solo(Solo) => true,
+                Agreement::Conductor(conductor) => conductor.leads(),
+                Agreement::Committee(council) => council.is_member(),
+            }
+    }
+
     fn may_lead(&self) -> bool {
-        let level = self.publication.is_idle() && self.catch_up.target(self.head()).is_none();
+        let (head, safe) = (self.head(), self.heads.safe_head());
+        let level = self.publication.is_idle() && self.catch_up.target(head).is_none();
+        let lags = self.origins.as_ref().is_some_and(|origins| origins.is_too_far_ahead(head, safe));
         level
+            && !lags
             && self.active
             && match &self.agreement {
                 Agreement::Solo(Solo) | Agreement::Committee(_) => true,
@@ -318,17 +389,20 @@ impl Sequencer {
     // --- moving the chain ---------------------------------------------------------------------------------------------------
 
     /// The decided payload is imported: it is the head.
-    fn canonical(&mut self, effects: &mut Effects) {
+    fn canonical(&mut self, now: Timestamp, effects: &mut Effects) {
         let Some(Decided { announcement, led }) = self.publication.deciding.take() else { return };
         let head = announcement.payload.block;
         let (safe, finalized) = (self.heads.safe_head(), self.heads.finalized_head());
-        let Ok(heads) = Heads::new(head, safe, finalized) else { return self.contradicted(head, effects) };
+        let Ok(heads) = Heads::new(head, safe, finalized) else { return self.contradicted(now, head, effects) };
         self.heads = heads;
         self.publication.canonical(announcement.clone(), heads, effects);
         if led {
             effects.push(Effect::Publish(announcement.clone()));
         }
         self.catch_up.advanced(head);
+        if let Some(origins) = &mut self.origins {
+            origins.follow(head, announcement.payload.origin);
+        }
         match &mut self.agreement {
             Agreement::Solo(Solo) => {}
             Agreement::Conductor(conductor) => conductor.advanced(head, effects),
@@ -343,8 +417,12 @@ impl Sequencer {
         }
     }
 
-    /// A decided block does not fit on our chain.
-    fn contradicted(&mut self, theirs: BlockRef, effects: &mut Effects) {
+    /// A decided block does not fit on our chain. Where L1 decides in the end, one of the two was derived anew: the block is
+    /// dropped, and the backend says where the chain stands.
+    fn contradicted(&mut self, now: Timestamp, theirs: BlockRef, effects: &mut Effects) {
+        if self.origins.is_some() {
+            return self.ask_heads(now, effects);
+        }
         self.halt(HaltReason::Fork { ours: self.head(), theirs }, effects);
     }
 
@@ -412,6 +490,8 @@ impl Sequencer {
             self.builder.deadline(self.seal_at()),
             self.publication.deadline(),
             self.catch_up.deadline(),
+            self.origins.as_ref().and_then(Selector::deadline),
+            self.patience_deadline(now),
             self.agreement_deadline(now),
         ];
         deadlines.into_iter().flatten().filter(|deadline| *deadline > now).min().unwrap_or(Timestamp::MAX)
@@ -423,6 +503,14 @@ impl Sequencer {
             Agreement::Conductor(conductor) => conductor.deadline().into_iter().chain(self.opening_deadline(now)).min(),
             Agreement::Committee(council) => council.deadline(now, self.timetable.slot_at(now)),
         }
+    }
+
+    /// When a build goes on without the answer that it waits for.
+    fn patience_deadline(&self, now: Timestamp) -> Option<Timestamp> {
+        let origins = self.origins.as_ref()?;
+        let waits = self.builder.build().is_none() && origins.awaits_next() && self.may_lead();
+        let (slot, _) = waits.then(|| self.slot_to_build(now)).flatten()?;
+        Some(self.patience_ends(slot))
     }
 
     /// When the next build may be opened, if only time keeps it from that.

@@ -3,13 +3,14 @@
 
 use proptest::collection::vec;
 use proptest::prelude::*;
+use sequencer::origin::OriginRules;
 use sequencer::{
     AgreementConfig, Backoff, Config, Effect, Effects, Event, Memory, Peer, QueryId, Record, Role, Sequencer, Stamp,
     Timetable, TimetableConfig,
 };
 use types::{
-    Announcement, Attestation, BlockHash, BlockNumber, BlockRef, BuildId, Certificate, Committee, Failure, Heads,
-    MemberId, Millis, Payload, Proposal, Signature, Slot, Stage, Timestamp, Verdict, Vow,
+    Announcement, Attestation, BlockHash, BlockNumber, BlockRef, BuildId, Certificate, Committee, Drift, Failure,
+    Heads, L1Block, L1Origin, MemberId, Millis, Payload, Proposal, Signature, Slot, Stage, Timestamp, Verdict, Vow,
 };
 
 /// Few of everything, so that events meet.
@@ -53,8 +54,25 @@ fn chain(height: u64) -> BlockRef {
     }
 }
 
+/// L1 blocks that sit on each other more often than not.
+fn l1_block() -> impl Strategy<Value = L1Block> {
+    let chained = (1..FEW).prop_map(|number| {
+        let hash = |number: u64| BlockHash::new([u8::try_from(number).unwrap_or(0) + 100; 32]);
+        let timestamp = Timestamp::from_millis(8_000 + number * 1_500);
+        L1Block { origin: L1Origin { number, hash: hash(number), timestamp }, parent: hash(number - 1) }
+    });
+    let random = (number(), hash(), hash(), time()).prop_map(|(number, hash, parent, timestamp)| L1Block {
+        origin: L1Origin { number: number.as_u64(), hash, timestamp },
+        parent,
+    });
+    prop_oneof![6 => chained, 1 => random]
+}
+
 fn payload() -> impl Strategy<Value = Payload> {
-    (slot(), block()).prop_map(|(slot, block)| Payload { slot, block, origin: None, body: bytes::Bytes::new() })
+    (slot(), block(), proptest::option::of(l1_block())).prop_map(|(slot, block, cited)| {
+        let origin = cited.map(|cited| cited.origin);
+        Payload { slot, block, origin, body: bytes::Bytes::new() }
+    })
 }
 
 fn member() -> impl Strategy<Value = MemberId> {
@@ -121,6 +139,13 @@ fn event() -> impl Strategy<Value = Event> {
         }),
         (block(), block()).prop_map(|(safe, finalized)| Event::Landed { safe, finalized }),
     ];
+    let of_l1 = prop_oneof![
+        2 => (query(), l1_block()).prop_map(|(query, block)| Event::OriginTold { query, origin: Some(block.origin) }),
+        6 => (query(), proptest::option::of(l1_block())).prop_map(|(query, block)| Event::L1Found { query, block }),
+        1 => (query(), failure()).prop_map(|(query, failure)| Event::LookUpFailed { query, failure }),
+        1 => (0..2 * FEW, any::<bool>()).prop_map(|(head, reorganised)| Event::L1Moved { head, reorganised }),
+        1 => any::<bool>().prop_map(Event::Recover),
+    ];
     let attested =
         (peer(), member(), vow(), proptest::option::of(certificate())).prop_map(|(peer, member, vow, lock)| {
             Event::Attested { peer, attestation: Attestation { member, vow, lock, signature: Signature::default() } }
@@ -134,7 +159,18 @@ fn event() -> impl Strategy<Value = Event> {
             },
         );
     let announced = (peer(), announcement()).prop_map(|(peer, announcement)| Event::Announced { peer, announcement });
-    prop_oneof![6 => own, 2 => told, 4 => attested, 3 => proposed, 1 => announced]
+    prop_oneof![6 => own.boxed(), 2 => told.boxed(), 3 => of_l1.boxed(), 4 => attested, 3 => proposed, 1 => announced]
+}
+
+fn rules() -> impl Strategy<Value = OriginRules> {
+    let (margin, lag) = (proptest::option::of(0..FEW), proptest::option::of(0..FEW));
+    (0..4_000_u64, 0..2 * FEW, margin, any::<bool>(), lag).prop_map(
+        |(drift, sequencing_window, recovers_before, recovering, max_safe_lag)| {
+            let drift = Millis::new(drift);
+            let drift = Drift { bedrock: drift, fjord: drift, fjord_begins: None };
+            OriginRules { drift, sequencing_window, recovers_before, recovering, max_safe_lag }
+        },
+    )
 }
 
 fn config() -> impl Strategy<Value = Config> {
@@ -150,8 +186,9 @@ fn config() -> impl Strategy<Value = Config> {
         }),
     ];
     let stamp = prop_oneof![Just(Stamp::Opening), Just(Stamp::Closing)];
-    (agreement, stamp, 0..=1_000_u64, 0..1_000_u64, any::<bool>()).prop_map(
-        |(agreement, stamp, build_ahead, seal_lead, active)| {
+    let origins = proptest::option::of(rules());
+    (agreement, stamp, 0..=1_000_u64, 0..1_000_u64, any::<bool>(), origins).prop_map(
+        |(agreement, stamp, build_ahead, seal_lead, active, origins)| {
             let timetable = Timetable::new(TimetableConfig {
                 genesis: Timestamp::from_millis(10_000),
                 slot: Millis::new(1_000),
@@ -160,7 +197,7 @@ fn config() -> impl Strategy<Value = Config> {
                 stamp,
             });
             let timetable = timetable.expect("it makes sense");
-            Config { timetable, agreement, active, backoff: Backoff::default() }
+            Config { timetable, agreement, active, backoff: Backoff::default(), origins }
         },
     )
 }
@@ -188,7 +225,13 @@ proptest! {
             prop_assert!(heart.deadline() > now || now == Timestamp::MAX);
             for effect in effects.drain() {
                 match effect {
-                    Effect::Open { build, .. } => {
+                    Effect::Open { build, attributes } => {
+                        prop_assert_eq!(attributes.origin.is_some(), config.origins.is_some());
+                        if let (Some(rules), Some(origin)) = (&config.origins, &attributes.origin) {
+                            prop_assert!(attributes.timestamp >= origin.timestamp, "older than what it cites");
+                            let too_far = rules.drift.is_exceeded(attributes.timestamp, origin);
+                            prop_assert!(!(too_far && attributes.use_pool), "transactions past the drift");
+                        }
                         prop_assert!(open.replace(build).is_none_or(|other| other == build));
                     }
                     Effect::Cancel { build } => {

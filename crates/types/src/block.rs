@@ -141,17 +141,6 @@ impl BlockRef {
     }
 }
 
-/// The L1 block that a block cites.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub struct L1Origin {
-    /// L1 height.
-    pub number: u64,
-    /// L1 block hash.
-    pub hash: BlockHash,
-    /// L1 block time.
-    pub timestamp: Timestamp,
-}
-
 /// Where a chain stands: the newest decided block, the newest that landed on L1, the newest that is final there.
 ///
 /// Always `finalized <= safe <= unsafe` by height; a value that breaks this order cannot be made.

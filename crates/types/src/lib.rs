@@ -26,10 +26,12 @@
 mod block;
 mod committee;
 mod hexadecimal;
+mod l1;
 mod payload;
 mod time;
 
-pub use block::{BlockHash, BlockNumber, BlockRef, Heads, HeadsOutOfOrder, L1Origin, NotABlockHash};
+pub use block::{BlockHash, BlockNumber, BlockRef, Heads, HeadsOutOfOrder, NotABlockHash};
 pub use committee::{Attestation, Certificate, Committee, MemberId, Proposal, Signature, Stage, Vow};
+pub use l1::{Drift, L1Block, L1Origin};
 pub use payload::{Announcement, Attributes, BuildId, Failure, Payload, Verdict};
 pub use time::{Millis, Slot, Timestamp};

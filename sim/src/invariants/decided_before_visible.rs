@@ -23,7 +23,7 @@ pub fn see(seen: &Seen<'_>) -> Finding {
 fn decided(seen: &Seen<'_>, verb: &str, announcement: &Announcement) -> Finding {
     known(seen, verb, announcement.payload.block)?;
     match (seen.mode, &announcement.certificate) {
-        (Mode::Solo | Mode::OnDemand | Mode::Conductor, _) => Ok(()),
+        (Mode::Solo | Mode::OnDemand | Mode::L1 | Mode::Conductor, _) => Ok(()),
         (Mode::Committee, Some(certificate))
             if seen.committee.proves(certificate, Stage::Attest)
                 && certificate.vow.block == announcement.payload.block

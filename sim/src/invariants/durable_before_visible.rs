@@ -57,7 +57,7 @@ impl DurableBeforeVisible {
             Effect::Announce(announcement) => {
                 let hash = Some(announcement.payload.block.hash);
                 let durable = match seen.mode {
-                    Mode::Solo | Mode::OnDemand => disk.payload == hash,
+                    Mode::Solo | Mode::OnDemand | Mode::L1 => disk.payload == hash,
                     Mode::Conductor => true,
                     Mode::Committee => {
                         let block = announcement.payload.block;

@@ -34,6 +34,11 @@ impl IdenticalRetry {
         self.last[node] = Last { persisted, ..Last::default() };
     }
 
+    /// What is decided at a height where the chain was taken back may be another block.
+    pub fn taken_back(&mut self, node: usize) {
+        self.last[node].persisted = None;
+    }
+
     /// Looks at everything that carries a payload out.
     pub fn see(&mut self, seen: &Seen<'_>) -> Finding {
         let last = &mut self.last[seen.node];

@@ -56,7 +56,7 @@ impl LeadsWhenEntitled {
             _ => return Ok(()),
         };
         let entitled = match seen.mode {
-            Mode::Solo | Mode::OnDemand => true,
+            Mode::Solo | Mode::OnDemand | Mode::L1 => true,
             Mode::Conductor => match self.told[seen.node] {
                 Told::Follow => false,
                 Told::Lead => parent.is_none(),

@@ -12,16 +12,19 @@ use super::{Finding, Seen};
 /// failures may fall into one slot.
 const ORDERS_MAX: u32 = 30;
 
+/// Kinds that are counted apart.
+const KINDS: usize = 6;
+
 /// What each node has asked in the present slot.
 #[derive(Clone, Debug)]
 pub struct NoBusyLoop {
-    asked: Vec<(Slot, [u32; 4])>,
+    asked: Vec<(Slot, [u32; KINDS])>,
 }
 
 impl NoBusyLoop {
     /// For so many nodes.
     pub fn of(nodes: usize) -> Self {
-        Self { asked: vec![(Slot::new(0), [0; 4]); nodes] }
+        Self { asked: vec![(Slot::new(0), [0; KINDS]); nodes] }
     }
 
     /// Looks at every question, commit and fetch.
@@ -31,11 +34,13 @@ impl NoBusyLoop {
             Effect::AskConductor { .. } => (1, "asks where the conductor stands"),
             Effect::Commit(_) => (2, "commits"),
             Effect::Fetch { .. } => (3, "fetches"),
+            Effect::AskOrigin { .. } => (4, "asks what its head cites"),
+            Effect::LookUp { .. } => (5, "looks up L1 blocks"),
             _ => return Ok(()),
         };
         let (slot, current) = (&mut self.asked[seen.node], seen.timetable.slot_at(seen.clock));
         if slot.0 != current {
-            *slot = (current, [0; 4]);
+            *slot = (current, [0; KINDS]);
         }
         slot.1[kind] += 1;
         if slot.1[kind] <= ORDERS_MAX { Ok(()) } else { Err(format!("{verb} {ORDERS_MAX} times in slot {current}")) }

@@ -1,6 +1,6 @@
 //! What becomes of effects: calls that fail, are slow or unclear, and messages that are lost, late or doubled.
 
-use sequencer::{Effect, Event, Peer, Record};
+use sequencer::{Effect, Event, Peer, Record, Sequencer};
 use types::{Announcement, Attestation, BlockNumber, Failure, Millis, Payload, Proposal, Timestamp};
 
 use super::{Item, LONGEST, MADE_MAX, Mode, SERVED_MAX, USUAL, World};
@@ -19,6 +19,8 @@ impl World {
                 committee: self.committee,
                 timetable: &self.timetable,
                 truth: &self.truth,
+                heads: self.nodes[place].heart.as_ref().map_or(self.nodes[place].backend.heads(), Sequencer::heads),
+                l1: (self.mode == Mode::L1).then_some(&self.l1),
             };
             self.oracle.see(&seen)?;
         }
@@ -57,15 +59,21 @@ impl World {
             }
             Effect::Publish(_) => {}
             Effect::Fetch { from, to } => self.fetch(place, from, to),
-            Effect::AskHeads { query } => self.call(
-                place,
-                |world| Ok(Event::HeadsTold { query, heads: world.nodes[place].backend.heads() }),
-                |failure| Event::AskFailed { query, failure },
-            ),
+            Effect::AskHeads { query } => self.ask_heads(place, query),
             Effect::AskConductor { query } => self.call(
                 place,
                 |world| world.conductor.head(place).map(|head| Event::ConductorTold { query, head: Some(head) }),
                 |failure| Event::AskFailed { query, failure },
+            ),
+            Effect::AskOrigin { query, block } => self.call(
+                place,
+                |world| Ok(Event::OriginTold { query, origin: world.l1.cited_by(block.hash) }),
+                |failure| Event::AskFailed { query, failure },
+            ),
+            Effect::LookUp { query, lookup } => self.call(
+                place,
+                |world| Ok(Event::L1Found { query, block: world.l1.look_up(lookup, &mut world.dice) }),
+                |_| Event::LookUpFailed { query, failure: Failure::Retry },
             ),
             Effect::Penalize { .. } => self.counts.penalties += 1,
             Effect::Halt(_) => {}
@@ -77,6 +85,14 @@ impl World {
     fn happen_above(&mut self, place: usize, effect: &Effect) -> Result<(), Violation> {
         let decided = match effect {
             Effect::Persist(Record::Payload(payload)) => Announcement { payload: payload.clone(), certificate: None },
+            Effect::Announce(announcement) if self.is_right_above(announcement) => announcement.clone(),
+            Effect::Import(payload) => {
+                let announcement = Announcement { payload: payload.clone(), certificate: None };
+                if !self.is_right_above(&announcement) {
+                    return Ok(());
+                }
+                announcement
+            }
             Effect::Persist(Record::Certificate(certificate)) => {
                 let Some(payload) = self.made.get(&certificate.vow.block.hash) else { return Ok(()) };
                 Announcement { payload: payload.clone(), certificate: Some(certificate.clone()) }
@@ -110,8 +126,14 @@ impl World {
             return self.answer_in_time(place, failed(Failure::Reset));
         }
         let answer = act(self).unwrap_or_else(&failed);
-        let is_order =
-            !matches!(answer, Event::HeadsTold { .. } | Event::ConductorTold { .. } | Event::AskFailed { .. });
+        let is_order = !matches!(
+            answer,
+            Event::HeadsTold { .. }
+                | Event::ConductorTold { .. }
+                | Event::OriginTold { .. }
+                | Event::L1Found { .. }
+                | Event::AskFailed { .. }
+        );
         if is_order && self.nodes[place].refuses_until > self.now {
             return self.answer_in_time(place, failed(Failure::Reset));
         }
@@ -149,6 +171,9 @@ impl World {
 
     pub(super) fn make(&mut self, payload: &Payload) {
         let hash = payload.block.hash;
+        if let Some(origin) = payload.origin {
+            self.l1.cite(hash, origin);
+        }
         if self.made.insert(hash, payload.clone()).is_none() {
             self.made_order.push_back(hash);
         }
@@ -197,7 +222,7 @@ impl World {
         self.counts.fetches += 1;
         let reach = match self.mode {
             Mode::Solo | Mode::OnDemand if self.nodes[place].follows && self.is_cut(0, place) => 0,
-            Mode::Solo | Mode::OnDemand | Mode::Conductor => self.truth.height(),
+            Mode::Solo | Mode::OnDemand | Mode::L1 | Mode::Conductor => self.truth.height(),
             Mode::Committee => {
                 let server = self.draw_node();
                 let reached = self.is_cut(server, place) || self.is_cut(place, server);

@@ -11,8 +11,8 @@ use l1::{
     At, BreakerState, CallOutcome, EndpointId, Epochs, EpochsConfig, Fault, Follower, FollowerConfig, Header, L1View,
     Lie, ReadError, Receipt, Source, SourceConfig, SourceEvent, Sources, SourcesConfig, Tag,
 };
-use optimism::origin::{L1Block, Lookup};
 use parking_lot::Mutex;
+use sequencer::origin::Lookup;
 use serde_json::{Value, json};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -378,7 +378,7 @@ async fn epochs_answer_the_questions_of_origins() {
     assert_eq!(epochs.by_number(u64::MAX, 4).await.unwrap(), None);
     // By hash nothing is held back.
     let by_hash = epochs.look_up(Lookup::ByHash(BlockHash::new(head.0)), 4).await.unwrap();
-    assert_eq!(by_hash, Some(L1Block::from(&**world.lock().head())));
+    assert_eq!(by_hash, Some(optimism::l1_block(world.lock().head())));
     assert_eq!(epochs.header(B256::repeat_byte(1)).await.unwrap(), None);
     assert_eq!(epochs.receipts(B256::repeat_byte(1)).await.unwrap(), None);
     // Below what the view keeps, an endpoint is asked, and what it said is kept.

@@ -1,19 +1,21 @@
 use std::collections::BTreeSet;
 
+use async_trait::async_trait;
 use bytes::Bytes;
 use prometheus_client::registry::Registry;
+use sequencer::origin::{Lookup, OriginRules};
 use sequencer::{Backoff, Role};
-use types::BlockRef;
+use types::{BlockHash, BlockRef, Drift, L1Block, L1Origin};
 
 use super::*;
 use crate::fake::{FakeBackend, Mishap, Verb, genesis};
-use crate::{Outcome, Readiness, replay};
+use crate::{L1Unavailable, Outcome, Readiness, replay};
 
 const SLOT: Duration = Duration::from_secs(1);
 
 fn config(agreement: AgreementConfig) -> Config {
     let timetable = Timetable::gapless(genesis().timestamp, Millis::new(1000)).expect("a second is a slot");
-    Config { timetable, agreement, active: true, backoff: Backoff::default() }
+    Config { timetable, agreement, active: true, backoff: Backoff::default(), origins: None }
 }
 
 /// A driver on a fake chain, with its journal.
@@ -24,6 +26,7 @@ struct Rig {
     clock: Clock,
     outside: Outside,
     agreement: AgreementConfig,
+    origins: Option<OriginRules>,
 }
 
 struct Running {
@@ -43,6 +46,7 @@ impl Rig {
             clock,
             outside: Outside::default(),
             agreement: AgreementConfig::Solo,
+            origins: None,
         }
     }
 
@@ -58,7 +62,8 @@ impl Rig {
             deadlines: Deadlines::default(),
             outside: std::mem::take(&mut self.outside),
         };
-        Driver::start(config(self.agreement.clone()), self.chain.memory(), parts).await
+        let config = Config { origins: self.origins, ..config(self.agreement.clone()) };
+        Driver::start(config, self.chain.memory(), parts).await
     }
 
     async fn run(mut self) -> Running {
@@ -316,7 +321,7 @@ async fn a_conductor_holds_every_block_before_it_is_announced() {
     let (bring, incoming) = mpsc::channel(4);
     let (carrier, mut carried) = mpsc::channel(100);
     rig.outside =
-        Outside { conductor: Some(conductor), carrier: Some(carrier), publisher: None, incoming: Some(incoming) };
+        Outside { conductor: Some(conductor), carrier: Some(carrier), incoming: Some(incoming), ..Outside::default() };
     tokio::spawn(conduct(calls));
     let running = rig.run().await;
     tokio::time::sleep(SLOT * 5).await;
@@ -390,4 +395,90 @@ async fn blocks_are_built_on_demand() {
     assert_eq!((served.head.number.as_u64(), served.head.timestamp), (3, date.after(Millis::new(3_000))));
     stop.cancel();
     task.await.expect("no panic").expect("a clean end");
+}
+
+/// An L1 with a block every four seconds, the first of which genesis cites. Every third answer does not come, every fifth is an error.
+#[derive(Debug)]
+struct FakeL1 {
+    clock: Clock,
+    asked: std::sync::atomic::AtomicU64,
+}
+
+fn l1_block(number: u64) -> L1Block {
+    let hash = |number: u64| BlockHash::new([u8::try_from(number).expect("few"); 32]);
+    let timestamp = genesis().timestamp.after(Millis::new(number * 4_000));
+    L1Block { origin: L1Origin { number, hash: hash(number), timestamp }, parent: hash(number.saturating_sub(1)) }
+}
+
+#[async_trait]
+impl L1Origins for FakeL1 {
+    async fn look_up(&self, lookup: Lookup) -> Result<Option<L1Block>, L1Unavailable> {
+        let asked = self.asked.fetch_add(1, std::sync::atomic::Ordering::Relaxed) + 1;
+        if asked.is_multiple_of(3) {
+            std::future::pending::<()>().await;
+        }
+        if asked.is_multiple_of(5) {
+            return Err(L1Unavailable { reason: "the endpoint is busy".to_owned() });
+        }
+        let block = l1_block(match lookup {
+            Lookup::ByHash(hash) => hash.as_bytes()[0].into(),
+            Lookup::ByNumber(number) => number,
+        });
+        Ok((block.origin.timestamp <= self.clock.now()).then_some(block))
+    }
+}
+
+fn rules() -> OriginRules {
+    let drift = Millis::new(60_000);
+    let drift = Drift { bedrock: drift, fjord: drift, fjord_begins: None };
+    OriginRules { drift, sequencing_window: 3_600, recovers_before: None, recovering: false, max_safe_lag: None }
+}
+
+/// A chain that cites L1 through an endpoint that hangs and fails brings a block nearly every slot, each of which cites its parent's
+/// L1 block or the next, and a restart goes on from what the head cites.
+#[tokio::test(start_paused = true)]
+async fn blocks_cite_l1_however_badly_it_answers() {
+    let chain = FakeBackend::new();
+    chain.begins_at(l1_block(0).origin);
+    for restart in 0..2_u64 {
+        let mut rig = Rig { origins: Some(rules()), ..Rig::new(chain.clone()) };
+        rig.clock = Clock::steady(chain.head().timestamp.after(Millis::new(10_000)));
+        rig.outside.origins = Some(Arc::new(FakeL1 { clock: rig.clock, asked: Default::default() }));
+        let running = rig.run().await;
+        tokio::time::sleep(SLOT * 60).await;
+        running.stop().await.expect("stops well");
+        let blocks = chain.head().number.as_u64();
+        assert!(blocks > 45 * (restart + 1), "{blocks} blocks after {restart} restarts");
+    }
+    let cited: Vec<u64> = chain.cited().iter().map(|origin| origin.expect("each cites").number).collect();
+    assert!(cited.windows(2).all(|pair| pair[1] == pair[0] || pair[1] == pair[0] + 1), "{cited:?}");
+    assert!(cited.last() >= Some(&20), "{cited:?}");
+}
+
+/// Rules for citing L1 and somewhere to look it up come together.
+#[tokio::test]
+async fn rules_and_l1_come_together() {
+    let mut rig = Rig { origins: Some(rules()), ..Rig::new(FakeBackend::new()) };
+    let error = rig.start().await.expect_err("nowhere to look up");
+    assert!(error.to_string().contains("give an L1 endpoint"), "{error}");
+    let mut rig = Rig::new(FakeBackend::new());
+    rig.outside.origins = Some(Arc::new(FakeL1 { clock: rig.clock, asked: Default::default() }));
+    let error = rig.start().await.expect_err("nothing to look up for");
+    assert!(error.to_string().contains("no rules for citing them"), "{error}");
+}
+
+/// A chain that cannot say what its head cites builds nothing, and says why.
+#[tokio::test(start_paused = true)]
+async fn a_head_that_cites_nothing_is_not_built_on() {
+    let chain = FakeBackend::new();
+    let mut rig = Rig { origins: Some(rules()), ..Rig::new(chain.clone()) };
+    rig.outside.origins = Some(Arc::new(FakeL1 { clock: rig.clock, asked: Default::default() }));
+    let running = rig.run().await;
+    tokio::time::sleep(SLOT * 10).await;
+    let trouble = running.handle.pulse().borrow().trouble.clone().expect("it is said");
+    assert!(trouble.what.contains("which L1 block is cited by block 0: it cites none"), "{trouble:?}");
+    assert_eq!(chain.head(), genesis());
+    // The operator's word is heard all the same.
+    assert!(running.handle.recover(true).await);
+    running.stop().await.expect("stops well");
 }

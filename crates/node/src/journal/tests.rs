@@ -6,7 +6,13 @@ use crate::fake::genesis;
 
 fn start() -> Start {
     let timetable = Timetable::gapless(genesis().timestamp, Millis::new(1000)).expect("a second is a slot");
-    let config = Config { timetable, agreement: AgreementConfig::Solo, active: true, backoff: Backoff::default() };
+    let config = Config {
+        timetable,
+        agreement: AgreementConfig::Solo,
+        active: true,
+        backoff: Backoff::default(),
+        origins: None,
+    };
     Start { config, heads: Heads::at(genesis()), memory: Memory::default() }
 }
 

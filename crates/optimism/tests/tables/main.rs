@@ -2,5 +2,4 @@
 
 mod attributes;
 mod matching;
-mod origin;
 mod world;

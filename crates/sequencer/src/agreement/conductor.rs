@@ -176,6 +176,15 @@ impl Conductor {
         }
     }
 
+    /// The chain was taken back, or derived anew: a payload held for another chain is lost, and where the conductor stands is asked
+    /// again.
+    pub(crate) fn taken_back(&mut self, head: BlockRef, effects: &mut Effects) {
+        self.sight = Sight::Unsure;
+        if self.held.as_ref().is_some_and(|held| !held.payload.block.extends(&head)) {
+            self.give_up_held(effects);
+        }
+    }
+
     /// A leader asks where the conductor stands unless it is sure, and repeats a failed commit once it is.
     pub(crate) fn advance(&mut self, now: Timestamp, idle: bool, query: &mut QueryId, effects: &mut Effects) {
         match self.role {

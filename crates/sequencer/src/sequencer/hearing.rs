@@ -9,8 +9,9 @@ use super::Sequencer;
 use crate::agreement::{Agreement, Council, Solo, Told};
 use crate::catch_up::CatchUp;
 use crate::mutants::Mutant;
+use crate::origin::Selector;
 use crate::publication::Decided;
-use crate::{Call, Effect, Effects, Event, HaltReason, Offence, Peer, QueryId};
+use crate::{Backoff, Call, Effect, Effects, Event, HaltReason, Offence, Peer, QueryId};
 
 impl Sequencer {
     /// Does the event answer what is no longer, or never was, asked?
@@ -28,7 +29,13 @@ impl Sequencer {
             },
             Event::HeadsTold { query, .. } => !self.asks_heads(*query),
             Event::ConductorTold { query, .. } => !self.asks_conductor(*query),
-            Event::AskFailed { query, .. } => !self.asks_heads(*query) && !self.asks_conductor(*query),
+            Event::OriginTold { query, .. } => !self.asks_origin(*query),
+            Event::AskFailed { query, .. } => {
+                !self.asks_heads(*query) && !self.asks_conductor(*query) && !self.asks_origin(*query)
+            }
+            Event::L1Found { query, .. } | Event::LookUpFailed { query, .. } => {
+                !self.origins.as_ref().is_some_and(|origins| origins.asks_l1(*query))
+            }
             Event::Fetched { from, to, .. } => !self.catch_up.awaits(*from, *to),
             Event::Wake
             | Event::Start
@@ -38,8 +45,14 @@ impl Sequencer {
             | Event::Proposed { .. }
             | Event::Attested { .. }
             | Event::Announced { .. }
-            | Event::Landed { .. } => false,
+            | Event::Landed { .. }
+            | Event::L1Moved { .. }
+            | Event::Recover(_) => false,
         }
+    }
+
+    fn asks_origin(&self, query: QueryId) -> bool {
+        self.origins.as_ref().is_some_and(|origins| origins.asks_backend(query))
     }
 
     fn asks_heads(&self, query: QueryId) -> bool {
@@ -78,7 +91,7 @@ impl Sequencer {
             Event::ImportFailed { failure, .. } => self.import_failed(now, failure, effects),
             Event::HeadsSet { .. } => self.heads_set(effects),
             Event::SetHeadsFailed { failure, .. } => self.set_heads_failed(now, failure, effects),
-            Event::HeadsTold { heads, .. } => self.heads_told(heads, effects),
+            Event::HeadsTold { heads, .. } => self.heads_told(now, heads, effects),
             Event::ConductorTold { head, .. } => self.conductor_told(head, effects),
             Event::AskFailed { query, failure } => self.ask_failed(now, query, failure, effects),
             Event::Fetched { found, .. } => self.fetched(now, found),
@@ -97,8 +110,33 @@ impl Sequencer {
             Event::CommitFailed { failure, .. } => self.commit_failed(now, failure, effects),
             Event::Proposed { peer, proposal } => self.proposed(now, peer, proposal, effects),
             Event::Attested { peer, attestation } => self.attested(now, peer, &attestation, effects),
-            Event::Announced { peer, announcement } => self.announced(peer, announcement, effects),
-            Event::Landed { safe, finalized } => self.landed(safe, finalized, effects),
+            Event::Announced { peer, announcement } => self.announced(now, peer, announcement, effects),
+            Event::Landed { safe, finalized } => self.landed(now, safe, finalized, effects),
+            Event::OriginTold { origin, .. } => {
+                self.tell_origins(|origins, backoff| origins.origin_told(now, origin, backoff));
+            }
+            Event::L1Found { block, .. } => self.tell_origins(|origins, backoff| origins.found(now, block, backoff)),
+            Event::LookUpFailed { failure, .. } => self.look_up_failed(now, failure, effects),
+            Event::L1Moved { head, reorganised } => {
+                self.tell_origins(|origins, _| origins.l1_moved(head, reorganised));
+            }
+            Event::Recover(on) => self.tell_origins(|origins, _| origins.recover(on)),
+        }
+    }
+
+    /// News that matters only where the chain cites L1 blocks.
+    fn tell_origins(&mut self, tell: impl FnOnce(&mut Selector, Backoff)) {
+        if let Some(origins) = &mut self.origins {
+            tell(origins, self.backoff);
+        }
+    }
+
+    fn look_up_failed(&mut self, now: Timestamp, failure: Failure, effects: &mut Effects) {
+        self.tell_origins(|origins, backoff| origins.failed(now, backoff));
+        match failure {
+            Failure::Retry => {}
+            Failure::Reset => self.ask_heads(now, effects),
+            Failure::Fatal => self.halt(HaltReason::Failed(Call::LookUp), effects),
         }
     }
 
@@ -137,7 +175,9 @@ impl Sequencer {
         self.publication.take_import();
         let decided = self.publication.deciding.as_ref().is_some_and(|decided| decided.block().hash == block);
         match (verdict, decided) {
-            (Verdict::Valid, true) => self.canonical(effects),
+            // It waits its turn until the backend has said where it stands.
+            (Verdict::Valid, true) if self.awaits_l1s_word() => {}
+            (Verdict::Valid, true) => self.canonical(now, effects),
             (Verdict::Invalid, true) => self.decided_but_invalid(effects),
             (Verdict::ParentUnknown, true | false) => self.ask_heads(now, effects),
             (Verdict::Valid | Verdict::Invalid, false) => {
@@ -166,7 +206,8 @@ impl Sequencer {
     /// Heads may have moved while they were being set: then they are set again.
     fn heads_set(&mut self, effects: &mut Effects) {
         self.resets = 0;
-        if self.publication.take_setting().is_some_and(|set| set != self.heads) {
+        let moved = self.publication.take_setting().is_some_and(|set| set != self.heads);
+        if moved && !self.awaits_l1s_word() {
             self.publication.set_heads(self.heads, effects);
         } else if let Some(demands) = &mut self.demands {
             demands.stands_at(self.heads.unsafe_head().number);
@@ -184,18 +225,23 @@ impl Sequencer {
     }
 
     /// The backend's chain stands elsewhere than we thought. What it lost is fetched; a decided payload on its way waits its turn.
-    fn heads_told(&mut self, heads: Heads, effects: &mut Effects) {
+    fn heads_told(&mut self, now: Timestamp, heads: Heads, effects: &mut Effects) {
         self.asking = None;
         let (ours, theirs) = (self.head(), heads.unsafe_head());
-        if self.demands.is_none() && theirs.number == ours.number && theirs.hash != ours.hash {
+        let elsewhere = theirs.number == ours.number && theirs.hash != ours.hash;
+        let l1_decides = self.origins.is_some() && theirs.number >= self.heads.finalized_head().number;
+        if self.demands.is_none() && elsewhere && !l1_decides {
             return self.halt(HaltReason::Fork { ours, theirs }, effects);
         }
         if self.publication.deciding.as_ref().is_some_and(|decided| decided.block() == theirs) {
-            return self.canonical(effects);
+            return self.canonical(now, effects);
         }
-        self.heads = heads;
+        self.heads = self.without_losing_finality(heads);
         if let Agreement::Committee(council) = &mut self.agreement {
             council.reset(theirs);
+        }
+        if l1_decides && theirs != ours {
+            return self.follow_l1(theirs, effects);
         }
         self.catch_up.learned(theirs, ours);
         for decided in self.publication.take_decided() {
@@ -203,6 +249,30 @@ impl Sequencer {
         }
         self.catch_up.advanced(theirs);
         self.follow_owner(theirs);
+    }
+
+    /// The backend's heads, but for one thing: where L1 is cited, what was final stays final.
+    fn without_losing_finality(&self, heads: Heads) -> Heads {
+        let finalized = self.heads.finalized_head();
+        if self.origins.is_none() || heads.finalized_head().number >= finalized.number {
+            return heads;
+        }
+        let (head, safe) = (heads.unsafe_head(), heads.safe_head());
+        Heads::new(head, safe, finalized).or_else(|_| Heads::new(head, finalized, finalized)).unwrap_or(heads)
+    }
+
+    /// Where L1 decides in the end, the backend may have derived its chain anew: what was decided above where it stands is gone for
+    /// good, but for a payload right on it. A backend must therefore not lose what is durable, as on demand. Below what is final
+    /// nobody derives anything: there a backend has lost blocks, and gets them again.
+    fn follow_l1(&mut self, head: BlockRef, effects: &mut Effects) {
+        self.catch_up.taken_back(head);
+        for decided in self.publication.take_decided().filter(|decided| decided.block().extends(&head)) {
+            self.catch_up.park(head, decided);
+        }
+        if let Agreement::Conductor(conductor) = &mut self.agreement {
+            conductor.taken_back(head, effects);
+        }
+        self.follow_owner(head);
     }
 
     /// Where blocks are built on demand, the chain is its owner's, who may take it back: the backend has all that is decided, so
@@ -229,9 +299,18 @@ impl Sequencer {
     }
 
     fn ask_failed(&mut self, now: Timestamp, query: QueryId, failure: Failure, effects: &mut Effects) {
+        let on_origin = self.asks_origin(query);
         match failure {
             Failure::Retry | Failure::Reset => {}
             Failure::Fatal => return self.halt(HaltReason::Failed(Call::Ask), effects),
+        }
+        if on_origin {
+            self.tell_origins(|origins, backoff| origins.failed(now, backoff));
+            // The backend does not know the block that we take for its head.
+            if failure == Failure::Reset {
+                self.ask_heads(now, effects);
+            }
+            return;
         }
         match &mut self.asking {
             Some((asked, attempt)) if *asked == query => attempt.failed(now, self.backoff),
@@ -266,7 +345,7 @@ impl Sequencer {
         match &mut self.agreement {
             Agreement::Committee(council) => {
                 if let Some(parent) = council.proposed(scene, peer, proposal, effects) {
-                    self.certified(parent, effects);
+                    self.certified(now, parent, effects);
                 }
             }
             Agreement::Solo(Solo) | Agreement::Conductor(_) => self.out_of_place(peer, effects),
@@ -278,7 +357,7 @@ impl Sequencer {
         match &mut self.agreement {
             Agreement::Committee(council) => {
                 if let Some(certificate) = council.attested(scene, peer, attestation, effects) {
-                    self.certified(certificate, effects);
+                    self.certified(now, certificate, effects);
                 }
             }
             Agreement::Solo(Solo) | Agreement::Conductor(_) => self.out_of_place(peer, effects),
@@ -286,7 +365,7 @@ impl Sequencer {
     }
 
     /// A decided payload was brought. Whoever decides alone has no use for another's.
-    fn announced(&mut self, peer: Peer, announcement: Announcement, effects: &mut Effects) {
+    fn announced(&mut self, now: Timestamp, peer: Peer, announcement: Announcement, effects: &mut Effects) {
         if matches!(self.agreement, Agreement::Solo(Solo)) && self.active {
             return self.out_of_place(peer, effects);
         }
@@ -295,13 +374,22 @@ impl Sequencer {
             return effects.push(Effect::Penalize { peer, offence: Offence::BadCertificate });
         };
         if theirs.number == ours.number && theirs.hash != ours.hash {
-            return self.contradicted(theirs, effects);
+            return self.contradicted(now, theirs, effects);
         }
         self.catch_up.park(ours, decided);
     }
 
-    /// L1 says where the chain is safe and final. Heads never go back for it, and never beyond what is decided here.
-    fn landed(&mut self, safe: BlockRef, finalized: BlockRef, effects: &mut Effects) {
+    /// L1 says where the chain is safe and final. Heads never go back for it, and never beyond what is decided here. Where L1 is
+    /// cited and the safe block contradicts our chain, the backend is asked where it stands: what was derived from L1 holds.
+    fn landed(&mut self, now: Timestamp, safe: BlockRef, finalized: BlockRef, effects: &mut Effects) {
+        if self.origins.is_some() {
+            if self.awaits_l1s_word() {
+                return;
+            }
+            if self.is_contradicted_by(safe) {
+                return self.ask_heads(now, effects);
+            }
+        }
         let forward = safe.number >= self.heads.safe_head().number
             && finalized.number >= self.heads.finalized_head().number
             || self.mutation.is(Mutant::HeadsGoBack);
@@ -316,12 +404,26 @@ impl Sequencer {
         }
     }
 
+    /// Is it being asked where a chain stands that may have been derived anew? To set heads meanwhile might put the backend back on
+    /// what it gave up.
+    fn awaits_l1s_word(&self) -> bool {
+        self.origins.is_some() && self.asking.is_some()
+    }
+
+    /// Is this safe block not on our chain, as far as heads tell?
+    fn is_contradicted_by(&self, safe: BlockRef) -> bool {
+        let deciding = self.publication.deciding.as_ref().is_some_and(|decided| decided.block() == safe);
+        let differs = |ours: BlockRef| ours.number == safe.number && ours.hash != safe.hash;
+        let heads = [self.heads.unsafe_head(), self.heads.safe_head(), self.heads.finalized_head()];
+        !deciding && (safe.number > self.head().number || heads.into_iter().any(differs))
+    }
+
     /// A quorum attests to a block: decided if we have its payload, else known to be missing.
-    fn certified(&mut self, certificate: Certificate, effects: &mut Effects) {
+    fn certified(&mut self, now: Timestamp, certificate: Certificate, effects: &mut Effects) {
         let Agreement::Committee(council) = &mut self.agreement else { return };
         let (head, block) = (self.heads.unsafe_head(), certificate.vow.block);
         if block.number == head.number && block.hash != head.hash {
-            self.contradicted(block, effects);
+            self.contradicted(now, block, effects);
         } else if block.number > head.number {
             match council.decided(certificate) {
                 Ok(decided) => self.catch_up.park(head, decided),

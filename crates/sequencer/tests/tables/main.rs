@@ -6,11 +6,13 @@ mod committee;
 mod conductor;
 mod demands;
 mod effect_sequences;
+mod origins;
 mod recovery;
 mod retries;
 mod slots;
 mod stale;
 
+use sequencer::origin::Lookup;
 use sequencer::{
     AgreementConfig, Backoff, Config, Effect, Effects, Event, Memory, Peer, QueryId, Record, Sequencer, Stamp,
     Timetable, TimetableConfig,
@@ -65,7 +67,7 @@ impl Table {
         };
         let timetable = Timetable::new(timetable).expect("it makes sense");
         let backoff = Backoff { first: Millis::new(50), longest: Millis::new(400) };
-        let config = Config { timetable, agreement, active: true, backoff };
+        let config = Config { timetable, agreement, active: true, backoff, origins: None };
         let heart = Sequencer::new(config.clone(), Heads::at(genesis()));
         Self { config, heart, memory: Memory::default() }
     }
@@ -227,7 +229,9 @@ fn proposed(proposal: Proposal) -> Event {
 fn say(effect: &Effect) -> String {
     match effect {
         Effect::Open { build, attributes } => {
-            format!("open {build} for slot {} on {}", attributes.slot, name(attributes.parent))
+            let citing = attributes.origin.map(|origin| format!(" citing {}", origin.number)).unwrap_or_default();
+            let empty = if attributes.use_pool { "" } else { ", empty" };
+            format!("open {build} for slot {} on {}{citing}{empty}", attributes.slot, name(attributes.parent))
         }
         Effect::Seal { build } => format!("seal {build}"),
         Effect::Cancel { build } => format!("cancel {build}"),
@@ -260,6 +264,11 @@ fn say(effect: &Effect) -> String {
         Effect::Fetch { from, to } => format!("fetch {from} to {to}"),
         Effect::AskHeads { .. } => "ask heads".to_owned(),
         Effect::AskConductor { .. } => "ask conductor".to_owned(),
+        Effect::AskOrigin { block, .. } => format!("ask origin of {}", name(*block)),
+        Effect::LookUp { lookup, .. } => match lookup {
+            Lookup::ByHash(hash) => format!("look up hash {}", hash.as_bytes()[0]),
+            Lookup::ByNumber(number) => format!("look up {number}"),
+        },
         Effect::Penalize { peer, offence } => {
             let text = format!("{offence:?}");
             let offence = text.split([' ', '{', '(']).next().unwrap_or_default();

@@ -39,7 +39,7 @@ pub(super) async fn start<B: Backend + Persistence>(
     backend: Arc<B>,
     process: &mut Process,
 ) -> Result<DriverHandle, Failure> {
-    let config = Config { timetable, agreement, active: true, backoff: Backoff::default() };
+    let config = Config { timetable, agreement, active: true, backoff: Backoff::default(), origins: None };
     // The chain brought itself up to the last block of its log when it was opened, so nothing is left to remember.
     start_with(config, Memory::default(), folder, backend.clone(), backend, process).await
 }

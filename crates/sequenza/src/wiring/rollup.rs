@@ -129,7 +129,7 @@ async fn start(settings: Node, mut process: Process) -> Result<(), Failure> {
     let kept_in = settings.admin_state.clone();
     let (state, said) = blocking(move || AdminState::open(kept_in)).await?;
     let active = said.unwrap_or(settings.active);
-    let heart = Config { timetable, agreement, active, backoff: Backoff::default() };
+    let heart = Config { timetable, agreement, active, backoff: Backoff::default(), origins: None };
     let driver = drive::start_with(heart, handed.memory(), &folder, Arc::new(backend), kept, &mut process).await?;
 
     follow_l1(&mut process, follower, &epochs);

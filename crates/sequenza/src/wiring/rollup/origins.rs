@@ -1,7 +1,7 @@
 //! Which L1 block the next block cites, for as long as the heart does not choose: it orders blocks without an origin today. Once it
 //! does, this module goes.
 //!
-//! The choice itself is `optimism::origin`'s; here is only the asking.
+//! The choice itself is `sequencer::origin`'s; here is only the asking.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -9,9 +9,9 @@ use alloy_primitives::B256;
 use l1::Epochs;
 use node::BackendError;
 use optimism::L2Block;
-use optimism::origin::{Choice, Drift, Origins};
+use sequencer::origin::{Choice, Origins};
 use tokio::sync::Mutex;
-use types::{BlockHash, L1Origin, Timestamp};
+use types::{BlockHash, Drift, L1Origin, Timestamp};
 
 /// Chooses origins.
 #[derive(Debug)]
@@ -40,7 +40,7 @@ pub(super) struct Chosen {
 
 impl Chooser {
     pub(super) fn new(epochs: Epochs, drift: Drift, confirmations: u64, recovering: bool) -> Self {
-        let known = Mutex::new(Known { origins: Origins::new(confirmations), head: None });
+        let known = Mutex::new(Known { origins: Origins::default(), head: None });
         Self { epochs, drift, confirmations, recovering: AtomicBool::new(recovering), known }
     }
 
@@ -65,11 +65,11 @@ impl Chooser {
             return Err(BackendError::Retry("L1 has not told its newest block yet".to_owned()));
         };
         if known.head.replace(head.hash()) != Some(head.hash()) {
-            known.origins.head_moved(head.number);
+            known.origins.head_moved();
         }
         let origins = &mut known.origins;
         origins.follow(BlockHash::new(parent.origin.hash.0));
-        while let Some(lookup) = origins.wanted() {
+        while let Some(lookup) = origins.wanted(false) {
             let found = self.epochs.look_up(lookup, self.confirmations).await;
             origins.found(lookup, found.map_err(|error| BackendError::Retry(error.to_string()))?);
         }

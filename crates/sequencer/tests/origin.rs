@@ -1,10 +1,9 @@
 //! Which L1 block the next block cites.
 
-use optimism::origin::{
-    Choice, Contradiction, Drift, L1Block, Lookup, NextOrigin, Origins, Question, choose, is_deep_enough,
-    is_window_over,
+use sequencer::origin::{
+    Choice, Contradiction, Lookup, NextOrigin, Origins, Question, choose, is_deep_enough, is_window_over,
 };
-use types::{BlockHash, L1Origin, Millis, Timestamp};
+use types::{BlockHash, Drift, L1Block, L1Origin, Millis, Timestamp};
 
 const SECOND: u64 = 1000;
 /// Fjord begins with L1 blocks of this second.
@@ -156,47 +155,80 @@ fn the_window_is_over_when_no_later_block_could_hold_the_batch() {
 }
 
 #[test]
-fn the_next_block_is_asked_for_before_it_is_needed() {
-    let mut origins = Origins::new(2);
-    assert_eq!((origins.wanted(), origins.choose(&drift(), Timestamp::from_secs(1010), false)), (None, None));
-    origins.follow(hash(10));
-    assert_eq!(origins.wanted(), Some(Lookup::ByHash(hash(10))));
-    assert_eq!(origins.choose(&drift(), Timestamp::from_secs(1010), false), None);
-    origins.head_moved(12);
-    origins.found(Lookup::ByHash(hash(10)), Some(block(10, 1000)));
-    // Block 11 is not deep enough below 12.
-    assert_eq!(origins.wanted(), None);
-    assert_eq!(origins.choose(&drift(), Timestamp::from_secs(1014), false), Some(stay(1000, false)));
-    assert_eq!(origins.choose(&drift(), Timestamp::from_secs(1014), true), Some(stay(1000, true)), "the tip, as seen");
-    origins.head_moved(13);
-    assert_eq!(origins.wanted(), Some(Lookup::ByNumber(11)));
-    assert_eq!(origins.choose(&drift(), Timestamp::from_secs(1014), true), Some(Choice::NeedNext));
-    origins.found(Lookup::ByNumber(11), None);
-    assert_eq!(origins.wanted(), None, "asked, and not there");
-    origins.head_moved(14);
-    origins.found(Lookup::ByNumber(11), Some(block(11, 1012)));
-    assert_eq!(origins.choose(&drift(), Timestamp::from_secs(1014), false), Some(advance(1012, false)));
-    // The block that advanced is the parent now: what was next is current without being asked for again.
-    origins.follow(hash(11));
-    assert_eq!(origins.wanted(), Some(Lookup::ByNumber(12)));
+fn a_block_is_never_older_than_what_it_cites() {
+    let early =
+        Contradiction::LaterThanTheBlock { origin: block(10, 1000).origin, timestamp: Timestamp::from_secs(999) };
+    let table = [(999, Choice::Reset(early)), (1000, stay(1000, false))];
+    for (time, wanted) in table {
+        assert_eq!(asked(1000, NextOrigin::Absent, time, false), wanted, "at {time}");
+    }
 }
 
 #[test]
-fn answers_to_questions_that_are_closed_change_nothing() {
-    let mut origins = Origins::new(0);
+fn the_next_block_is_asked_for_before_it_is_needed() {
+    let at = |origins: &Origins, second, recovering| origins.choose(&drift(), Timestamp::from_secs(second), recovering);
+    let mut origins = Origins::default();
+    assert_eq!((origins.wanted(true), at(&origins, 1010, false)), (None, None));
+    origins.follow(hash(10));
+    assert_eq!(origins.wanted(true), Some(Lookup::ByHash(hash(10))));
+    assert_eq!(at(&origins, 1010, false), None);
+    origins.found(Lookup::ByHash(hash(10)), Some(block(10, 1000)));
+    assert_eq!(origins.wanted(false), Some(Lookup::ByNumber(11)));
+    assert_eq!(at(&origins, 1014, false), Some(stay(1000, false)));
+    assert_eq!(at(&origins, 1014, true), Some(Choice::NeedNext), "whether it could advance has to be known");
+    origins.found(Lookup::ByNumber(11), None);
+    assert_eq!(origins.wanted(true), None, "asked, and not there");
+    assert_eq!(at(&origins, 1014, true), Some(stay(1000, true)), "the tip, as seen");
+    origins.head_moved();
+    assert_eq!(origins.wanted(false), Some(Lookup::ByNumber(11)));
+    origins.found(Lookup::ByNumber(11), Some(block(11, 1012)));
+    assert_eq!(at(&origins, 1014, false), Some(advance(1012, false)));
+    // While a block is made that advances, the one after is looked up.
+    assert_eq!((origins.wanted(false), origins.wanted(true)), (None, Some(Lookup::ByNumber(12))));
+    origins.found(Lookup::ByNumber(12), Some(block(12, 1024)));
+    // The block that advanced is the parent now: nothing has to be asked for.
+    origins.follow(hash(11));
+    assert_eq!(origins.wanted(false), None);
+    assert_eq!(at(&origins, 1024, false), Some(Choice::Advance { origin: block(12, 1024).origin, empty: false }));
+    // Each new block asks again for what was absent: news of L1 may have been lost.
+    origins.follow(hash(12));
+    origins.found(Lookup::ByNumber(13), None);
+    origins.follow(hash(12));
+    assert_eq!(origins.wanted(false), Some(Lookup::ByNumber(13)));
+}
+
+#[test]
+fn what_was_read_ahead_on_another_block_is_a_contradiction() {
+    let elsewhere = Some(Contradiction::NextElsewhere { next: hash(12), parent: hash(77), current: hash(11) });
+    let mut origins = Origins::default();
+    origins.follow(hash(10));
+    origins.found(Lookup::ByHash(hash(10)), Some(block(10, 1000)));
+    origins.found(Lookup::ByNumber(11), Some(block(11, 1012)));
+    assert_eq!(origins.contradiction(), None);
+    origins.found(Lookup::ByNumber(12), Some(L1Block { parent: hash(77), ..block(12, 1024) }));
+    assert_eq!(origins.contradiction(), elsewhere);
+    // It is not forgotten when the block that cites the other becomes the parent.
+    origins.follow(hash(11));
+    assert_eq!((origins.wanted(false), origins.contradiction()), (None, elsewhere));
+    origins.reset();
+    assert_eq!((origins.wanted(false), origins.contradiction()), (Some(Lookup::ByHash(hash(11))), None));
+}
+
+#[test]
+fn what_was_not_asked_for_is_no_answer() {
+    let mut origins = Origins::default();
     origins.follow(hash(10));
     origins.found(Lookup::ByNumber(11), Some(block(11, 1012)));
     origins.found(Lookup::ByHash(hash(9)), Some(block(9, 990)));
-    assert_eq!(origins.wanted(), Some(Lookup::ByHash(hash(10))));
+    origins.found(Lookup::ByHash(hash(10)), Some(block(9, 990)));
+    assert_eq!(origins.wanted(true), Some(Lookup::ByHash(hash(10))));
     origins.found(Lookup::ByHash(hash(10)), Some(block(10, 1000)));
+    origins.found(Lookup::ByNumber(11), Some(block(12, 1012)));
+    assert_eq!(origins.wanted(true), Some(Lookup::ByNumber(11)));
     origins.found(Lookup::ByNumber(11), Some(block(11, 1012)));
     // The parent was replaced by one that cites another block.
     origins.follow(hash(8));
-    assert_eq!(origins.wanted(), Some(Lookup::ByHash(hash(8))));
-    origins.found(Lookup::ByHash(hash(8)), Some(block(8, 980)));
-    origins.found(Lookup::ByNumber(9), Some(block(9, 990)));
-    origins.reset();
-    assert_eq!(origins.wanted(), Some(Lookup::ByHash(hash(8))), "both are forgotten");
+    assert_eq!(origins.wanted(true), Some(Lookup::ByHash(hash(8))));
 }
 
 #[test]
@@ -204,7 +236,7 @@ fn an_origin_that_l1_does_not_know_asks_for_a_reset() {
     let gone = Some(Choice::Reset(Contradiction::OriginGone(hash(10))));
     type WayOut = fn(&mut Origins);
     let ways_out: [(&str, WayOut); 3] = [
-        ("a new head", |origins| origins.head_moved(15)),
+        ("a new head", Origins::head_moved),
         ("a reset", Origins::reset),
         ("another parent and back", |origins| {
             origins.follow(hash(9));
@@ -212,14 +244,32 @@ fn an_origin_that_l1_does_not_know_asks_for_a_reset() {
         }),
     ];
     for (name, way_out) in ways_out {
-        let mut origins = Origins::new(0);
+        let mut origins = Origins::default();
         origins.follow(hash(10));
         origins.found(Lookup::ByHash(hash(10)), None);
         // The same parent again is no news.
         origins.follow(hash(10));
-        assert_eq!((origins.wanted(), origins.choose(&drift(), Timestamp::from_secs(1010), false)), (None, gone));
+        assert_eq!((origins.wanted(true), origins.choose(&drift(), Timestamp::from_secs(1010), false)), (None, gone));
         way_out(&mut origins);
-        assert_eq!(origins.wanted(), Some(Lookup::ByHash(hash(10))), "{name}: asked again");
+        assert_eq!(origins.wanted(true), Some(Lookup::ByHash(hash(10))), "{name}: asked again");
         assert_eq!(origins.choose(&drift(), Timestamp::from_secs(1010), false), None, "{name}");
+    }
+}
+
+#[test]
+fn a_contradiction_says_what_does_not_fit() {
+    let [one, two, three] = [1, 2, 3].map(hash);
+    let rows = [
+        (Contradiction::OriginGone(one), "L1 does not know block"),
+        (Contradiction::OtherOrigin { cited: one, found: two }, "was looked up for the parent's origin"),
+        (Contradiction::NextElsewhere { next: one, parent: two, current: three }, "and not on the parent's origin"),
+        (
+            Contradiction::LaterThanTheBlock { origin: block(10, 1000).origin, timestamp: Timestamp::from_secs(999) },
+            "a block of 999000ms cannot cite L1 block 10 of 1000000ms",
+        ),
+    ];
+    for (contradiction, expected) in rows {
+        let said = contradiction.to_string();
+        assert!(said.contains(expected), "{said}");
     }
 }
