@@ -355,8 +355,9 @@ impl Inner {
     }
 
     fn fetch(&self, from: BlockNumber, to: BlockNumber) -> Vec<Announcement> {
-        let last = to.as_u64().min(self.chain.head().number).min(from.as_u64().saturating_add(FETCH_MAX));
-        (from.as_u64().max(self.chain.first() + 1)..=last)
+        let from = from.as_u64().max(self.chain.first() + 1);
+        let last = to.as_u64().min(self.chain.head().number).min(from.saturating_add(FETCH_MAX));
+        (from..=last)
             .map_while(|number| self.chain.payload(number).ok().flatten())
             .map(|payload| Announcement { payload, certificate: None })
             .collect()

@@ -51,7 +51,11 @@ impl World {
     }
 
     fn open(folder: &Path) -> Self {
-        let chain = Chain::open(&folder.join("chain"), Some(genesis())).expect("opens");
+        Self::begin(folder, genesis())
+    }
+
+    fn begin(folder: &Path, genesis: alloy_genesis::Genesis) -> Self {
+        let chain = Chain::open(&folder.join("chain"), Some(genesis)).expect("opens");
         let pool =
             Pool::open(&folder.join("pool"), &chain, mempool::Limits::default(), mempool::Order::Tip).expect("opens");
         let policy = BlockPolicy {
@@ -405,12 +409,15 @@ async fn old_states_are_let_go_of_and_nothing_else_is() {
     };
     let oldest = world.chain.oldest_state();
     assert_eq!(oldest, 40 - KEPT);
-    for number in oldest..=40 {
-        assert_eq!(balance(&world.chain, number).expect("kept"), U256::from(number - 1));
-        let header = world.chain.header(At::Number(number)).expect("readable").expect("there");
-        let proof = world.chain.proof(&header, keeper, &[B256::with_last_byte(1)]).expect("all nodes are kept");
-        assert!(!proof.account.is_empty() && !proof.slots[0].2.is_empty());
-    }
+    let whole = |chain: &Chain| {
+        for number in oldest..=40 {
+            assert_eq!(balance(chain, number).expect("kept"), U256::from(number - 1));
+            let header = chain.header(At::Number(number)).expect("readable").expect("there");
+            let proof = chain.proof(&header, keeper, &[B256::with_last_byte(1)]).expect("all nodes are kept");
+            assert!(!proof.account.is_empty() && !proof.slots[0].2.is_empty());
+        }
+    };
+    whole(&world.chain);
     let refused = balance(&world.chain, oldest - 1).expect_err("let go of").to_string();
     assert!(refused.contains("historical state of block 34 is not available"), "{refused}");
     assert_eq!(world.chain.block(At::Number(2)).expect("readable").expect("kept").transactions.len(), 2);
@@ -423,7 +430,49 @@ async fn old_states_are_let_go_of_and_nothing_else_is() {
         }
         world = World::open(folder.path());
         assert_eq!(world.chain.oldest_state(), if without_tables { 0 } else { oldest });
-        assert_eq!(balance(&world.chain, 40).expect("kept"), U256::from(39));
+        // Nothing is in memory any more that the tables do not have.
+        whole(&world.chain);
+        world.chain.verify().expect("sound");
+    }
+}
+
+#[tokio::test]
+async fn a_chain_may_begin_above_block_0() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let above = || alloy_genesis::Genesis { number: Some(1_000), ..genesis() };
+    let mut world = World::begin(folder.path(), above());
+    assert_eq!((world.chain.first(), world.chain.head().number, world.chain.oldest_state()), (1_000, 1_000, 1_000));
+    assert!(world.chain.header(At::Number(999)).expect("readable").is_none());
+    assert_eq!(world.chain.memory().expect("readable"), sequencer::Memory::default(), "nobody decided the first block");
+    let key = &keys()[0];
+    for _ in 0..3 {
+        world.pool.submit(signed(key, transfer(world.nonce(key), Address::repeat_byte(1), 1))).await.expect("accepted");
+        world.block().await;
+    }
+    let heads = world.backend.heads().await.expect("told");
+    assert_eq!((heads.unsafe_head().number.as_u64(), world.chain.head().number), (1_003, 1_003));
+    let fetched = world.backend.fetch(types::BlockNumber::new(0), types::BlockNumber::new(2_000)).await;
+    let fetched: Vec<u64> = fetched.iter().map(|announced| announced.payload.block.number.as_u64()).collect();
+    assert_eq!(fetched, [1_001, 1_002, 1_003]);
+    let head = world.chain.head();
+
+    // What it writes to a file begins another chain where this one stands.
+    let file = evm::StateFile::parse(&world.chain.state_file().expect("readable")).expect("well formed");
+    assert_eq!((file.number, file.written_at), (1_003, Some(head.seal())));
+    let other = World::begin(&folder.path().join("other"), file.begin(genesis()));
+    let state = other.chain.state(At::Latest).expect("readable").expect("there");
+    assert_eq!(other.chain.head().number, 1_003);
+    assert_eq!(state.account(key.address()).expect("readable").nonce, 3);
+    assert!(file.belongs_to(&other.chain).expect("readable") && file.belongs_to(&world.chain).expect("readable"));
+    assert!(!file.belongs_to(&World::new().chain).expect("readable"));
+
+    for without_tables in [false, true] {
+        drop(world);
+        if without_tables {
+            std::fs::remove_dir_all(folder.path().join("chain/tables")).expect("removed");
+        }
+        world = World::begin(folder.path(), above());
+        assert_eq!((world.chain.first(), world.chain.oldest_state(), world.chain.head()), (1_000, 1_000, head.clone()));
         world.chain.verify().expect("sound");
     }
 }
@@ -795,6 +844,7 @@ async fn a_chain_that_goes_back_builds_on_from_there() {
         agreement: sequencer::AgreementConfig::OnDemand,
         active: true,
         backoff: sequencer::Backoff::default(),
+        origins: None,
     };
     let mut heart = Sequencer::new(config, backend.heads().await.expect("tells"));
     demand(&mut heart, backend, 1_700_000_010).await;

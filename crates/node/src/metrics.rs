@@ -13,9 +13,8 @@ use sequencer::{Effect, Event, Timetable};
 use types::{BuildId, Failure, Slot, Timestamp};
 
 /// Seconds: from an empty block to a call that meets its deadline.
-const DURATION_BUCKETS: [f64; 19] = [
-    0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.15, 0.2, 0.25, 0.35, 0.5, 0.75, 1.0, 2.5, 5.0, 10.0, 30.0,
-];
+const DURATION_BUCKETS: [f64; 19] =
+    [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.15, 0.2, 0.25, 0.35, 0.5, 0.75, 1.0, 2.5, 5.0, 10.0, 30.0];
 
 /// Builds whose slot is remembered; one is outstanding at a time.
 const BUILDS_MAX: usize = 8;
