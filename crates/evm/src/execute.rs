@@ -2,13 +2,13 @@
 
 use std::sync::Arc;
 
-use alloy_consensus::proofs::{calculate_receipt_root, calculate_transaction_root, calculate_withdrawals_root};
+use alloy_consensus::proofs::{calculate_receipt_root, calculate_withdrawals_root};
 use alloy_consensus::transaction::Recovered;
 use alloy_consensus::{
     BlockHeader, EMPTY_OMMER_ROOT_HASH, Header, ReceiptEnvelope, Transaction as _, TxEnvelope, TxReceipt,
 };
-use alloy_eips::Typed2718;
 use alloy_eips::eip4895::Withdrawals;
+use alloy_eips::{Encodable2718, Typed2718};
 use alloy_evm::block::{BlockExecutionError, BlockExecutionResult, BlockExecutor, BlockValidationError, ExecutableTx};
 use alloy_evm::eth::receipt_builder::AlloyReceiptBuilder;
 use alloy_evm::eth::{EthBlockExecutionCtx, EthBlockExecutor, NextEvmEnvAttributes};
@@ -24,6 +24,7 @@ use revm::database::states::bundle_state::BundleRetention;
 use revm::database::{BundleState, WrapDatabaseRef};
 
 use crate::block::{Account, ExecutedTransaction, Receipt, SealedHeader, StateChanges, Transaction};
+use crate::growing_root::GrowingRoot;
 use crate::{ChainError, ChainSpec, StateView};
 
 /// All that a block is made from besides its parent and its transactions.
@@ -81,11 +82,41 @@ pub(crate) enum Refused {
 #[derive(Clone, Debug)]
 pub(crate) struct Executed {
     pub(crate) transactions: Arc<[ExecutedTransaction]>,
+    pub(crate) contents: Contents,
     pub(crate) changes: StateChanges,
     pub(crate) gas_used: u64,
     pub(crate) blob_gas_used: u64,
     pub(crate) requests_hash: B256,
     pub(crate) base_fee: u64,
+}
+
+/// What a header says of its block's transactions and receipts.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Contents {
+    transactions_root: B256,
+    receipts_root: B256,
+    logs_bloom: Bloom,
+}
+
+/// The same while they still come.
+#[derive(Default)]
+struct Growing {
+    transactions: GrowingRoot,
+    receipts: GrowingRoot,
+    logs_bloom: Bloom,
+}
+
+impl Growing {
+    fn push(&mut self, transaction: &Transaction, receipt: &(impl Encodable2718 + TxReceipt)) {
+        self.transactions.push(transaction.encoded_2718());
+        self.receipts.push(receipt.encoded_2718());
+        self.logs_bloom |= receipt.bloom();
+    }
+
+    fn finish(self) -> Contents {
+        let (transactions_root, receipts_root) = (self.transactions.finish(), self.receipts.finish());
+        Contents { transactions_root, receipts_root, logs_bloom: self.logs_bloom }
+    }
 }
 
 /// The environment of a block on `parent`, under Ethereum's rules of its time.
@@ -147,7 +178,7 @@ pub(crate) fn execute(
     let mut database = State::builder().with_database(WrapDatabaseRef(state)).with_bundle_update().build();
     let beacon_root =
         spec.is_cancun_active_at_timestamp(attributes.timestamp).then_some(attributes.parent_beacon_block_root);
-    let (taken, result) = match spec.rollup_fork(attributes.timestamp) {
+    let (taken, result, mut contents) = match spec.rollup_fork(attributes.timestamp) {
         Some(fork) => {
             let context = OpBlockExecutionCtx {
                 parent_hash: parent.seal(),
@@ -170,14 +201,18 @@ pub(crate) fn execute(
             };
             let evm = EthEvmFactory::default().create_evm(&mut database, environment);
             let executor = EthBlockExecutor::new(evm, context, spec, AlloyReceiptBuilder::default());
-            let (taken, result) = run(executor, attributes.gas_limit, feed, executable_on_ethereum)?;
-            (taken, with_receipts(result)?)
+            let (taken, result, contents) = run(executor, attributes.gas_limit, feed, executable_on_ethereum)?;
+            (taken, with_receipts(result)?, contents)
         }
     };
+    if leaves_out_nonces(spec, attributes.timestamp) {
+        contents.receipts_root = receipts_root_without_nonces(&result.receipts);
+    }
     database.merge_transitions(BundleRetention::PlainState);
     let changes = changes(database.take_bundle());
     Ok(Executed {
         transactions: with_outcomes(taken, result.receipts),
+        contents,
         changes,
         gas_used: result.gas_used,
         blob_gas_used: result.blob_gas_used,
@@ -187,16 +222,17 @@ pub(crate) fn execute(
 }
 
 type Taken = Vec<Arc<Recovered<Transaction>>>;
+type Ran<R> = (Taken, BlockExecutionResult<R>, Contents);
 
 /// Executes what the feed gives until it ends the block.
-fn run<E: BlockExecutor, T: ExecutableTx<E>>(
+fn run<E: BlockExecutor<Receipt: Encodable2718 + TxReceipt>, T: ExecutableTx<E>>(
     mut executor: E,
     gas_limit: u64,
     feed: &mut impl Feed,
     take: impl for<'a> Fn(&'a Recovered<Transaction>) -> Result<T, &'static str>,
-) -> Result<(Taken, BlockExecutionResult<E::Receipt>), ChainError> {
+) -> Result<Ran<E::Receipt>, ChainError> {
     executor.apply_pre_execution_changes().map_err(failed)?;
-    let (mut taken, mut used) = (Taken::new(), 0);
+    let (mut taken, mut used, mut growing) = (Taken::new(), 0, Growing::default());
     while let Some(transaction) = feed.next(gas_limit.saturating_sub(used)) {
         let executable = match take(&transaction) {
             Ok(executable) => executable,
@@ -208,6 +244,9 @@ fn run<E: BlockExecutor, T: ExecutableTx<E>>(
         match executor.execute_transaction(executable) {
             Ok(gas) => {
                 used += gas.tx_gas_used();
+                if let Some(receipt) = executor.receipts().last() {
+                    growing.push(transaction.inner(), receipt);
+                }
                 taken.push(transaction);
             }
             Err(BlockExecutionError::Validation(fault)) => feed.refused(&transaction, refusal(fault)),
@@ -215,7 +254,7 @@ fn run<E: BlockExecutor, T: ExecutableTx<E>>(
         }
     }
     let (_, result) = executor.finish().map_err(failed)?;
-    Ok((taken, result))
+    Ok((taken, result, growing.finish()))
 }
 
 /// A transaction as Ethereum's rules execute it; deposits are not theirs.
@@ -311,31 +350,12 @@ fn changes(bundle: BundleState) -> StateChanges {
     changes
 }
 
-/// What a header says of a block's transactions and receipts.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Contents {
-    transactions_root: B256,
-    receipts_root: B256,
-    logs_bloom: Bloom,
-}
-
-/// Roots of the transactions and receipts of a block of this time, and the bloom of its logs.
-pub(crate) fn contents(spec: &ChainSpec, timestamp: u64, executed: &[ExecutedTransaction]) -> Contents {
-    let transactions: Vec<&Transaction> = executed.iter().map(|executed| &executed.transaction).collect();
-    let receipts: Vec<&Receipt> = executed.iter().map(|executed| &executed.receipt).collect();
-    let (transactions_root, receipts_root) =
-        rayon::join(|| calculate_transaction_root(&transactions), || receipts_root(spec, timestamp, &receipts));
-    let logs_bloom = receipts.iter().fold(Bloom::ZERO, |bloom, receipt| bloom | receipt.bloom());
-    Contents { transactions_root, receipts_root, logs_bloom }
-}
-
 /// The header of an executed block.
 pub(crate) fn header(
     spec: &ChainSpec,
     parent: &SealedHeader,
     attributes: &BlockAttributes,
     executed: &Executed,
-    contents: Contents,
     roots: Roots,
 ) -> Header {
     let time = attributes.timestamp;
@@ -345,10 +365,10 @@ pub(crate) fn header(
         ommers_hash: EMPTY_OMMER_ROOT_HASH,
         beneficiary: attributes.beneficiary,
         state_root: roots.state,
-        transactions_root: contents.transactions_root,
-        receipts_root: contents.receipts_root,
+        transactions_root: executed.contents.transactions_root,
+        receipts_root: executed.contents.receipts_root,
         withdrawals_root: withdrawals_root(spec, time, roots.messages),
-        logs_bloom: contents.logs_bloom,
+        logs_bloom: executed.contents.logs_bloom,
         number: parent.number + 1,
         gas_limit: attributes.gas_limit,
         gas_used: executed.gas_used,
@@ -380,13 +400,14 @@ pub(crate) fn withdrawals_root(spec: &ChainSpec, timestamp: u64, messages: B256)
     spec.is_shanghai_active_at_timestamp(timestamp).then(|| calculate_withdrawals_root(&Withdrawals::default()))
 }
 
-/// Root of the receipts. Between Regolith and Canyon a deposit's receipt had its nonce, but the root left it out
+/// Between Regolith and Canyon a deposit's receipt had its nonce, but the root of the receipts left it out
 /// (<https://specs.optimism.io/protocol/deposits.html#deposit-receipt>).
-fn receipts_root(spec: &ChainSpec, timestamp: u64, receipts: &[&Receipt]) -> B256 {
-    if !spec.is_rollup() || spec.is_canyon_active_at_timestamp(timestamp) {
-        return calculate_receipt_root(receipts);
-    }
-    let without_nonce = |receipt: &&Receipt| match *receipt {
+fn leaves_out_nonces(spec: &ChainSpec, timestamp: u64) -> bool {
+    spec.is_rollup() && !spec.is_canyon_active_at_timestamp(timestamp)
+}
+
+fn receipts_root_without_nonces(receipts: &[Receipt]) -> B256 {
+    let without_nonce = |receipt: &Receipt| match receipt {
         Receipt::Deposit(deposit) => {
             let mut deposit = deposit.clone();
             deposit.receipt.deposit_nonce = None;

@@ -224,12 +224,8 @@ impl Ledger {
         attributes: &BlockAttributes,
         executed: &Executed,
     ) -> Result<(SealedHeader, TrieChanges), ChainError> {
-        let (tries, contents) = rayon::join(
-            || ground.commit(&executed.changes),
-            || execute::contents(&self.spec, attributes.timestamp, &executed.transactions),
-        );
-        let tries = tries?;
-        let header = execute::header(&self.spec, parent, attributes, executed, contents, ground.roots(&tries)?);
+        let tries = ground.commit(&executed.changes)?;
+        let header = execute::header(&self.spec, parent, attributes, executed, ground.roots(&tries)?);
         Ok((header.seal_slow(), tries))
     }
 

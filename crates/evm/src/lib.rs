@@ -45,6 +45,7 @@ pub mod execute;
 pub mod execution;
 pub mod genesis;
 mod ground;
+mod growing_root;
 mod ledger;
 pub mod pool;
 mod publication;
