@@ -643,8 +643,7 @@ impl Inner {
 }
 
 fn complete(slot: Slot, header: SealedHeader, executed: Executed, tries: TrieChanges) -> Arc<Staged> {
-    let transactions = executed.transactions.iter().map(|executed| executed.transaction.clone()).collect();
-    let body = encode_block(&header, transactions);
+    let body = encode_block(&header, &executed.transactions);
     let payload = Payload { slot, block: block_ref(&header), origin: None, body: body.into() };
     Arc::new(Staged { payload, header: Arc::new(header), executed, tries, position: Mutex::new(None) })
 }

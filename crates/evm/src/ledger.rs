@@ -17,7 +17,7 @@ use alloy_consensus::{BlockBody, Sealable};
 use alloy_eips::eip4895::Withdrawals;
 use alloy_genesis::Genesis;
 use alloy_primitives::B256;
-use alloy_rlp::{Decodable, Encodable};
+use alloy_rlp::Decodable;
 use store::{Log, LogOptions, Position};
 use types::Slot;
 
@@ -365,12 +365,11 @@ fn founded(log: &Log, given: Option<Genesis>) -> Result<Genesis, ChainError> {
 }
 
 /// The RLP of a block.
-pub(crate) fn encode_block(header: &SealedHeader, transactions: Vec<Transaction>) -> Vec<u8> {
+pub(crate) fn encode_block(header: &SealedHeader, executed: &[ExecutedTransaction]) -> Vec<u8> {
     let withdrawals = header.withdrawals_root.map(|_| Withdrawals::default());
+    let transactions: Vec<&Transaction> = executed.iter().map(|executed| &executed.transaction).collect();
     let body = BlockBody { transactions, ommers: Vec::new(), withdrawals };
-    let mut bytes = Vec::new();
-    RawBlock { header: header.inner().clone(), body }.encode(&mut bytes);
-    bytes
+    alloy_rlp::encode(alloy_consensus::Block { header: header.inner().clone(), body })
 }
 
 pub(crate) fn decode_block(mut body: &[u8]) -> Result<RawBlock, ChainError> {

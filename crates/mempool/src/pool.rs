@@ -154,18 +154,25 @@ impl<T: Pooled> Mempool<T> {
     }
 
     /// Forgets transactions that are in a block now, wherever they were. Returns them and whatever of the same accounts
-    /// became impossible with them (a lower or equal nonce).
+    /// became impossible with them (a lower or equal nonce), account by account.
     pub fn included(&mut self, hashes: impl IntoIterator<Item = T::Hash>) -> Vec<T> {
-        let mut senders = BTreeMap::new();
-        let mut gone = Vec::new();
+        let mut senders: BTreeMap<T::Sender, Vec<u64>> = BTreeMap::new();
         for hash in hashes {
             let Some(&(sender, nonce)) = self.places.get(&hash) else { continue };
-            gone.extend(self.remove_used(sender, nonce));
-            let reached = senders.entry(sender).or_insert(nonce);
-            *reached = nonce.max(*reached);
+            senders.entry(sender).or_default().push(nonce);
         }
-        for (sender, nonce) in senders {
-            gone.extend(self.advance(sender, nonce.saturating_add(1)));
+        let mut gone = Vec::new();
+        for (sender, nonces) in senders {
+            // Those of one account at once: a block may hold many, and each look at the indexes costs as much as all of them.
+            let settle = |account: &mut Account<T>| -> Vec<T> {
+                let flying = nonces.iter().filter(|nonce| account.flying(**nonce).is_some());
+                let flying: Vec<u64> = flying.copied().collect();
+                flying.into_iter().filter_map(|nonce| account.settle(nonce)).map(|entry| entry.transaction).collect()
+            };
+            let settled = self.touch(sender, settle).unwrap_or_default();
+            gone.extend(settled.into_iter().map(|transaction| self.forget(transaction)));
+            let reached = nonces.into_iter().max().unwrap_or_default();
+            gone.extend(self.advance(sender, reached.saturating_add(1)));
         }
         gone
     }
