@@ -181,6 +181,7 @@ pub fn mutants() -> &'static [(Mutant, Mode, &'static str)] {
         (Mutant::NeverRecover, Mode::L1, "never-recover"),
         (Mutant::IgnoreSafeLag, Mode::L1, "ignore-safe-lag"),
         (Mutant::IgnoreReorganisation, Mode::L1, "ignore-reorganisation"),
+        (Mutant::SkipSlots, Mode::L1, "skip-slots"),
     ]
 }
 

@@ -261,6 +261,43 @@ async fn a_rollup_runs_on_its_embedded_chain_through_stops_kills_and_a_silent_l1
     assert_eq!(output["blockRef"]["sequenceNumber"], 0);
 }
 
+/// Guards against a chain that goes on citing, through its parents, L1 blocks that are no more, and against a standstill where it could
+/// go on.
+#[tokio::test]
+async fn a_rollup_goes_on_when_l1_takes_blocks_back_that_it_cites() {
+    let Some(rollup) = Rollup::begin("op_node reorganised").await else { return };
+    let chain_port = free_port();
+    let launch = rollup.sequencer().flag("--l2-genesis", rollup.genesis.as_os_str());
+    let launch = launch.flag("--sequencer.l1-confs", "0").flag("--http-port", chain_port.to_string());
+    let node = launch.start().await;
+    let engine = node.caller().at(chain_port);
+    let cited = async || head(&node).await["l1origin"]["number"].as_u64().unwrap();
+    let first = cited().await;
+    until("origins advance", async || cited().await > first + 4).await;
+    let before = head(&node).await;
+
+    // The last L1 blocks are others now: a transfer makes sure that they are not the same again.
+    let depth = 4;
+    let transfer = json!({ "from": RICH, "to": RECEIVER, "value": "0x1" });
+    let instead: Vec<Value> = (0..depth).map(|at| json!([transfer, at])).collect();
+    let top = number(&rollup.l1.rpc("eth_blockNumber", json!([])).await.unwrap());
+    let old = rollup.l1.rpc("eth_getBlockByNumber", json!([format!("{top:#x}"), false])).await.unwrap();
+    rollup.l1.rpc("anvil_reorg", json!([depth, instead])).await.unwrap();
+    let new = rollup.l1.rpc("eth_getBlockByNumber", json!([format!("{top:#x}"), false])).await.unwrap();
+    assert_ne!(old["hash"], new["hash"]);
+
+    // It goes on, on L1's new chain, in the present.
+    until("origins advance again", async || cited().await > top + 2).await;
+    let chain = assert_sound(&engine, &node, &rollup.l1).await;
+    let at = usize::try_from(before["number"].as_u64().unwrap()).unwrap();
+    assert_ne!(chain[at]["hash"], before["hash"], "what cited the blocks that L1 took back is made anew");
+    assert_eq!(node.fetch("/readyz").await.unwrap().0, 200);
+
+    // The operator's stop still tells the last block.
+    let last = node.rpc("admin_stopSequencer", json!([])).await.unwrap();
+    assert_eq!(head(&node).await["hash"], last);
+}
+
 /// Guards against a handover that loses blocks, and against an operator's word that is not heard or heard by anyone.
 #[tokio::test]
 async fn the_sequencer_stops_and_starts_where_its_operator_says() {

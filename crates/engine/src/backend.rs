@@ -12,7 +12,7 @@ use node::{Backend, BackendError, Sealed};
 use op_alloy_rpc_types_engine::{OpExecutionPayload, OpExecutionPayloadEnvelope, OpPayloadAttributes};
 use optimism::{EngineVersions, Fork, RollupConfig};
 use parking_lot::Mutex;
-use types::{Attributes, BlockHash, BlockRef, BuildId, Heads, Payload, Timestamp, Verdict};
+use types::{Attributes, BlockHash, BlockRef, BuildId, Heads, L1Origin, Payload, Timestamp, Verdict};
 
 use crate::block::BlockAt;
 use crate::body::{block_ref, cited_origin, decode_body, to_payload};
@@ -111,6 +111,15 @@ impl Backend for EngineBackend {
 
     async fn heads(&self) -> Result<Heads, BackendError> {
         self.0.heads().await
+    }
+
+    /// `None` for the rollup's first block, which tells of none: the configuration names what it cites.
+    async fn origin_of(&self, block: BlockRef) -> Result<Option<L1Origin>, BackendError> {
+        let BlockRef { number, hash, .. } = block;
+        let found = self.0.client.block(BlockAt::Hash(hash_of(hash))).await?;
+        let found =
+            found.ok_or_else(|| BackendError::Reset(format!("the engine does not have block {number} {hash}")))?;
+        Ok(found.cited_origin())
     }
 }
 

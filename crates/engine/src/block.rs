@@ -9,7 +9,9 @@ use op_alloy_rpc_types::Transaction;
 use optimism::{BadBlock, BlockId, BlockParts, L2Block, RollupConfig, SystemConfig};
 use serde::Deserialize;
 use serde_json::{Value, json};
-use types::{BlockHash, BlockNumber, BlockRef, Timestamp};
+use types::{BlockHash, BlockNumber, BlockRef, L1Origin, Timestamp};
+
+use crate::body::cited_origin;
 
 /// Which block.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -97,6 +99,12 @@ impl WholeBlock {
     pub fn place(&self, config: &RollupConfig) -> Result<(L2Block, SystemConfig), BadBlock> {
         let parts = self.parts();
         Ok((L2Block::of(config, &parts)?, SystemConfig::of(config, &parts)?))
+    }
+
+    /// The L1 block that it cites, with that block's own time, as its first transaction tells; see [`crate::cited_origin`].
+    #[must_use]
+    pub fn cited_origin(&self) -> Option<L1Origin> {
+        self.transactions.first().and_then(|first| cited_origin(first))
     }
 
     /// The block's name and place.

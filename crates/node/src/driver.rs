@@ -321,6 +321,7 @@ impl Driver {
             standing: sequencer.standing(),
             active: start.config.active,
             trouble: None,
+            awaits_l1: None,
             on_demand: matches!(start.config.agreement, AgreementConfig::OnDemand),
             served: 0,
         });
@@ -451,6 +452,7 @@ impl Driver {
         let head = self.sequencer.heads().unsafe_head();
         let standing = self.sequencer.standing();
         let served = self.sequencer.served();
+        let awaits_l1 = self.sequencer.awaits_l1(now);
         let beats = matches!(event, Event::HeadsSet { .. } | Event::NothingToSeal { .. });
         if matches!(event, Event::HeadsSet { .. }) && head != self.pulse.borrow().head {
             tracing::info!(number = %head.number, hash = %head.hash, "block");
@@ -464,6 +466,7 @@ impl Driver {
             }
             pulse.standing = standing;
             pulse.served = served;
+            pulse.awaits_l1 = awaits_l1;
             pulse.active = self.active;
             if let Some(what) = trouble {
                 pulse.trouble = Some(Trouble { at: now, what });

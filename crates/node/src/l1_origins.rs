@@ -15,7 +15,8 @@ use types::L1Block;
 pub trait L1Origins: Send + Sync + 'static {
     /// The L1 block, or `None` where L1 has no such block.
     ///
-    /// A hash is answered whether or not its block is on the chain. A height is answered by the canonical block alone, and only once
+    /// A hash is answered whether or not its block is on the chain; whoever knows that L1 has left the block may answer `None`, and the
+    /// backend is asked at once where the chain stands. A height is answered by the canonical block alone, and only once
     /// that lies as deep below L1's head as the operator wants ([`sequencer::origin::is_deep_enough`]).
     ///
     /// # Errors

@@ -21,6 +21,8 @@ pub struct Pulse {
     pub active: bool,
     /// What failed last, since the last beat.
     pub trouble: Option<Trouble>,
+    /// The height on L1 without which no block can be built, while L1 does not have it ([`sequencer::Sequencer::awaits_l1`]).
+    pub awaits_l1: Option<u64>,
     /// Whether blocks are built on demand, and not by the clock.
     pub on_demand: bool,
     /// How many demands were answered, where blocks are built on demand.
@@ -60,6 +62,11 @@ impl Pulse {
         if age <= self.slot.times(SLOTS_SILENT_MAX) {
             return Readiness::Ready(format!("block {head}, {age} ago, one due every {}", self.slot));
         }
+        if let Some(number) = self.awaits_l1 {
+            let why = "it has run too far ahead of the L1 block that it cites, and L1 does not have block";
+            let due = format!("no block for {age} after block {head}, one is due every {}", self.slot);
+            return Readiness::NotReady(format!("{due}: {why} {number}, or not as deep as it has to be"));
+        }
         let why = match (&self.standing, &self.trouble) {
             (_, Some(trouble)) => trouble.what.clone(),
             (Standing::CatchingUp { to }, None) => format!("it is catching up to block {}", to.number),
@@ -87,6 +94,7 @@ mod tests {
             standing: Standing::Leading,
             active: true,
             trouble: None,
+            awaits_l1: None,
         };
         assert!(matches!(pulse.readiness(at(12_000)), Readiness::Ready(_)));
         let rows = [
@@ -97,6 +105,7 @@ mod tests {
             ),
             (Pulse { active: false, standing: Standing::Following, ..pulse.clone() }, "told not to lead"),
             (Pulse { standing: Standing::Following, ..pulse.clone() }, "nothing came"),
+            (Pulse { awaits_l1: Some(101), ..pulse.clone() }, "L1 does not have block 101"),
             (Pulse { standing: Standing::CatchingUp { to: BlockRef::default() }, ..pulse.clone() }, "catching up"),
         ];
         for (pulse, why) in rows {

@@ -21,7 +21,8 @@ pub struct Config {
     ///
     /// With them, L1 decides in the end, and the backend derives the chain from it: where the backend says that it stands is where
     /// the chain goes on, even below or beside where it stood, but never below what is final. So the backend must not lose what is
-    /// durable.
+    /// durable. And derivation takes no chain with gaps: one that leads alone, or is elected, builds for the slot after its head's,
+    /// however late that is, and seals what is late as soon as it is open.
     #[serde(default)]
     pub origins: Option<OriginRules>,
 }

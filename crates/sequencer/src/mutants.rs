@@ -63,6 +63,8 @@ pub enum Mutant {
     IgnoreSafeLag,
     /// L1 origins: believe what was looked up before a reorganisation.
     IgnoreReorganisation,
+    /// L1 origins: leave out the slots that were missed.
+    SkipSlots,
 }
 
 /// The mistake switched on, if any.

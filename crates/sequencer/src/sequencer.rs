@@ -156,6 +156,14 @@ impl Sequencer {
         if self.leads() { Standing::Leading } else { Standing::Following }
     }
 
+    /// The height on L1 that the next block waits for, for health and displays: its time has come, it has run too far ahead of the L1
+    /// block that its parent cites, and L1 does not have the one after that, or not deep enough.
+    pub fn awaits_l1(&self, now: Timestamp) -> Option<u64> {
+        let origins = self.origins.as_ref().filter(|_| self.leads() && self.may_lead())?;
+        let (_, timestamp) = self.slot_to_build(now)?;
+        origins.lacks_next(self.head(), timestamp)
+    }
+
     // --- doing --------------------------------------------------------------------------------------------------------------
 
     /// All that the time and what was heard allow. The only place where time drives anything.
@@ -286,21 +294,25 @@ impl Sequencer {
         let Some(origins) = &self.origins else { return Some((None, true)) };
         match origins.choose(self.head(), timestamp)? {
             // An answer that is on its way may still let the chain advance.
-            Choice::Stay { .. } if origins.awaits_next() && now < self.patience_ends(slot) => None,
+            Choice::Stay { .. } if origins.awaits_next() && now < self.patience_ends(now, slot) => None,
             Choice::Advance { origin, empty } | Choice::Stay { origin, empty } => Some((Some(origin), !empty)),
             Choice::NeedNext | Choice::Reset(_) => None,
         }
     }
 
     /// Until when a build waits to hear whether it can cite the next L1 block: a while into its slot, never until it is to be
-    /// sealed. Blocks that are asked for do not wait.
-    fn patience_ends(&self, slot: Slot) -> Timestamp {
+    /// sealed. A block that is late anyway waits for the answer, since a chain that makes up for many slots would else cite ever older
+    /// L1 blocks. Blocks that are asked for do not wait.
+    fn patience_ends(&self, now: Timestamp, slot: Slot) -> Timestamp {
         const LONGEST: Millis = Millis::new(500);
         if self.demands.is_some() {
             return Timestamp::default();
         }
-        let start = self.timetable.start(slot);
-        let quarter = Millis::new(self.timetable.seal_at(slot).since(start).as_u64() / 4);
+        let (start, seal_at) = (self.timetable.start(slot), self.timetable.seal_at(slot));
+        if seal_at <= now {
+            return Timestamp::MAX;
+        }
+        let quarter = Millis::new(seal_at.since(start).as_u64() / 4);
         start.after(quarter.min(LONGEST))
     }
 
@@ -371,14 +383,31 @@ impl Sequencer {
         Some((slot, self.timetable.stamp(slot)))
     }
 
-    /// The next slot for which one who leads alone has still time: missed ones are not made up for.
+    /// The next slot for which one who leads alone has still time: missed ones are not made up for, except where each slot has a
+    /// block.
     fn next_slot(&self, now: Timestamp) -> Slot {
+        if self.fills_every_slot() && !self.mutation.is(Mutant::SkipSlots) {
+            return self.timetable.slot_after(self.head().timestamp);
+        }
         let earliest = self.earliest_slot();
         if self.mutation.is(Mutant::BurstAfterDowntime) && self.builder.next_slot() > Slot::new(0) {
             return earliest;
         }
         let slot = self.timetable.slot_at(now).max(earliest);
         if now < self.timetable.seal_at(slot) { slot } else { slot.next() }
+    }
+
+    /// Is there a block for each slot, however late? A chain that is derived from L1 has no gaps, and takes no block that leaves one.
+    ///
+    /// There the head alone says which slot is next. None is led twice for it: what we sealed is the next head, or on its way there,
+    /// and nothing is opened meanwhile; only where L1 took it back its slot is built for again.
+    fn fills_every_slot(&self) -> bool {
+        self.origins.is_some()
+            && self.demands.is_none()
+            && match &self.agreement {
+                Agreement::Solo(Solo) | Agreement::Conductor(_) => true,
+                Agreement::Committee(_) => false,
+            }
     }
 
     /// The first slot whose block would be later than our head and than any block we sealed.
@@ -510,7 +539,7 @@ impl Sequencer {
         let origins = self.origins.as_ref()?;
         let waits = self.builder.build().is_none() && origins.awaits_next() && self.may_lead();
         let (slot, _) = waits.then(|| self.slot_to_build(now)).flatten()?;
-        Some(self.patience_ends(slot))
+        Some(self.patience_ends(now, slot))
     }
 
     /// When the next build may be opened, if only time keeps it from that.

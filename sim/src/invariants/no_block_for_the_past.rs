@@ -1,7 +1,7 @@
 //! A build is for a slot that is not over yet, and dated after its parent: after downtime the chain goes on in the present. Blocks that are
-//! asked for are of whatever slot and date are asked for.
+//! asked for are of whatever slot and date are asked for. Where L1 is cited a build is for the slot after its parent's, however late.
 //!
-//! Source: design of the heart; OP Stack derivation specification, strictly rising block times.
+//! Source: design of the heart; OP Stack derivation specification, block times that rise by one block time each.
 
 use sequencer::Effect;
 use types::BuildId;
@@ -35,6 +35,9 @@ impl NoBlockForThePast {
         let (slot, current) = (attributes.slot, seen.timetable.slot_at(seen.clock));
         if attributes.timestamp <= attributes.parent.timestamp {
             Err(format!("dates a block {} on a parent of {}", attributes.timestamp, attributes.parent.timestamp))
+        } else if seen.mode == Mode::L1 {
+            let due = seen.timetable.slot_after(attributes.parent.timestamp);
+            if slot == due { Ok(()) } else { Err(format!("opens a build for slot {slot}, and slot {due} has none")) }
         } else if slot < current && seen.mode != Mode::OnDemand {
             Err(format!("opens a build for slot {slot} in slot {current}"))
         } else {

@@ -1,9 +1,10 @@
-//! Whatever the outside answers, nobody is asked the same thing more than a few times a slot.
+//! Whatever the outside answers, nobody is asked the same thing more than a few times a slot. L1 may be asked that often for each block:
+//! blocks of missed slots are made many in a slot.
 //!
 //! Source: design of the heart, rule 4; the public failure: after a refusal, fork-choice updates by the thousand a second (kona-node,
 //! optimism#22681, #22686).
 
-use sequencer::Effect;
+use sequencer::{Effect, Record};
 use types::Slot;
 
 use super::{Finding, Seen};
@@ -14,6 +15,8 @@ const ORDERS_MAX: u32 = 30;
 
 /// Kinds that are counted apart.
 const KINDS: usize = 6;
+/// The kind that is counted for each block.
+const LOOK_UPS: usize = 5;
 
 /// What each node has asked in the present slot.
 #[derive(Clone, Debug)]
@@ -35,7 +38,11 @@ impl NoBusyLoop {
             Effect::Commit(_) => (2, "commits"),
             Effect::Fetch { .. } => (3, "fetches"),
             Effect::AskOrigin { .. } => (4, "asks what its head cites"),
-            Effect::LookUp { .. } => (5, "looks up L1 blocks"),
+            Effect::LookUp { .. } => (LOOK_UPS, "looks up L1 blocks"),
+            Effect::Persist(Record::Payload(_)) => {
+                self.asked[seen.node].1[LOOK_UPS] = 0;
+                return Ok(());
+            }
             _ => return Ok(()),
         };
         let (slot, current) = (&mut self.asked[seen.node], seen.timetable.slot_at(seen.clock));

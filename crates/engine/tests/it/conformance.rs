@@ -116,6 +116,24 @@ async fn a_payload_cites_what_was_ordered() {
     assert_eq!(engine::cited_origin(&first[1..]), None);
 }
 
+/// After a start nobody but the engine knows what a block cites.
+#[tokio::test]
+async fn what_a_block_cites_is_told_from_the_engines_block() {
+    for last in [Fork::Regolith, Fork::Holocene, Fork::Karst] {
+        let world = World::new(last).await;
+        let genesis = world.backend.heads().await.unwrap().unsafe_head();
+        let first = block(&world, 1, order_on(genesis)).await.block;
+        let backend = world.backend_again();
+        assert_eq!(backend.origin_of(first).await, Ok(Some(origin())), "{last}");
+        assert_eq!(backend.origin_of(genesis).await, Ok(None), "{last}");
+        let unknown = backend.origin_of(crate::world::stranger(first)).await;
+        assert!(
+            matches!(&unknown, Err(node::BackendError::Reset(reason)) if reason.contains("does not have")),
+            "{last}"
+        );
+    }
+}
+
 /// The unsafe chain is left for an older block to build on, as derivation does; final blocks are not left.
 #[tokio::test]
 async fn an_order_on_an_older_block_leads_the_engine_there() {

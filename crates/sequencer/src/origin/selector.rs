@@ -177,6 +177,13 @@ impl Selector {
             && self.question.is_none_or(|question| question.attempt.failures() == 0)
     }
 
+    /// The height without which a block on `head` at `timestamp` cannot be built, if L1 was asked for it and does not have it.
+    pub(crate) fn lacks_next(&self, head: BlockRef, timestamp: Timestamp) -> Option<u64> {
+        let needed = matches!(self.choose(head, timestamp), Some(Choice::NeedNext));
+        let current = self.origins.current().filter(|_| needed && self.origins.next() == NextOrigin::Absent)?;
+        current.origin.number.checked_add(1)
+    }
+
     /// What does not hold together in what is known of L1.
     pub(crate) fn contradiction(&self, head: BlockRef) -> Option<Contradiction> {
         self.known(head)?.contradiction().filter(|_| !self.mutation.is(Mutant::StayOnLostOrigin))

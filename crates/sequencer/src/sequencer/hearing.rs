@@ -82,6 +82,10 @@ impl Sequencer {
             }
             Event::OpenFailed { failure, .. } => self.build_failed(now, Call::Open, failure, effects),
             Event::Sealed { build, payload } => self.sealed(now, build, payload, effects),
+            // Without a block for this slot there is none for any later one.
+            Event::NothingToSeal { .. } if self.fills_every_slot() => {
+                self.build_failed(now, Call::Seal, Failure::Retry, effects);
+            }
             Event::NothingToSeal { .. } => {
                 self.builder.finish();
                 self.answer_demand(None);

@@ -68,9 +68,12 @@ fn citing(rules: OriginRules) -> Table {
     table
 }
 
-/// Up to where only the next L1 block is not known: question 3 is out for it.
+/// Up to where only the next L1 block is not known: question 3 is out for it. Genesis is of the slot before the one of `at`.
 fn but_for_next(rules: OriginRules, at: i64) -> Table {
     let mut table = citing(rules);
+    let before = START.saturating_add_signed(at - at.rem_euclid(1_000) - 1_000);
+    let head = BlockRef { timestamp: Timestamp::from_millis(before), ..genesis() };
+    table.heart = Sequencer::new(table.config.clone(), Heads::at(head));
     table.wakes(at, &["ask origin of genesis"]).hears(at, origin_told(1, cited()), &["look up hash 100"]).hears(
         at,
         found(2, cited()),
@@ -163,7 +166,9 @@ fn an_answer_about_another_block_is_none() {
 #[test]
 fn past_the_drift_nothing_is_built_until_l1_goes_on() {
     let mut table = but_for_next(rules(), 5_000);
+    assert_eq!(table.heart.awaits_l1(at(5_000)), None, "it is not known yet that it is not there");
     table.hears(5_000, absent(3), &[]).sleeps_until(5_050);
+    assert_eq!(table.heart.awaits_l1(at(5_000)), Some(101));
     table
         .wakes(5_050, &["look up 101"])
         // In vain again: the next time it waits longer.
@@ -173,6 +178,11 @@ fn past_the_drift_nothing_is_built_until_l1_goes_on() {
         // A new L1 head is a reason to look at once.
         .hears(5_070, moved(101), &["look up 101"])
         .hears(5_080, found(6, l1(101, 5_000)), &["open 1 for slot 5 on genesis citing 101", "look up 102"]);
+    assert_eq!(table.heart.awaits_l1(at(5_080)), None);
+}
+
+fn at(at: u64) -> Timestamp {
+    Timestamp::from_millis(START + at)
 }
 
 #[test]
@@ -244,7 +254,11 @@ fn a_chain_that_is_derived_anew_is_followed() {
     to_a1()
         .hears(1_020, reorganised(101), &["look up hash 100"])
         .hears(1_021, absent(5), &["cancel 2", "ask heads"])
-        .hears(1_022, heads_told(6, genesis()), &["ask origin of genesis"]);
+        .hears(1_022, heads_told(6, genesis()), &["ask origin of genesis"])
+        // Its slot is built for again, since there must be a block for it.
+        .hears(1_023, origin_told(7, cited()), &["look up hash 100"])
+        .hears(1_024, found(8, cited()), &["look up 101"])
+        .hears(1_025, absent(9), &["open 3 for slot 0 on genesis citing 100"]);
     // Another block at the same height is no fork where L1 decides.
     to_a1().hears(1_020, Event::Landed { safe: b1, finalized: genesis() }, &["cancel 2", "ask heads"]).hears(
         1_021,
@@ -402,4 +416,73 @@ fn a_block_on_demand_cites_too_and_does_not_wait_for_the_next() {
         .hears(1, origin_told(1, cited()), &["look up hash 100"])
         .hears(2, found(2, cited()), &["look up 101"])
         .hears(3, Event::Demand { date }, &["open 1 for slot 1 on genesis citing 100"]);
+}
+
+/// Genesis a second before slot 0, as in [`but_for_next`], and a table that stands there.
+fn dated_genesis() -> (BlockRef, Table) {
+    let head = BlockRef { timestamp: Timestamp::from_millis(CITED_AT), ..genesis() };
+    (head, but_for_next(rules(), 0))
+}
+
+#[test]
+fn missed_slots_get_their_blocks_one_after_the_other() {
+    let (genesis, mut table) = dated_genesis();
+    let a1 = block("A1", genesis, 0);
+    let a2 = block("A2", a1, 1);
+    table
+        .hears(5, absent(3), &["open 1 for slot 0 on genesis citing 100"])
+        .hears(6, opened(1), &[])
+        // The process slept. Late blocks are sealed as soon as they are open, and wait for L1's answer before that.
+        .wakes(3_100, &["seal 1"])
+        .hears(3_110, sealed_citing(1, a1, cited()), &["persist A1", "announce A1", "import A1"])
+        .hears(3_120, imported(a1), &["set heads A1", "publish A1", "look up 101"])
+        .hears(3_130, heads_set(a1), &[])
+        .hears(3_140, found(4, l1(101, 500)), &["open 2 for slot 1 on A1 citing 101", "look up 102"])
+        .hears(3_150, opened(2), &["seal 2"])
+        .hears(3_160, sealed_citing(2, a2, l1(101, 500)), &["persist A2", "announce A2", "import A2"])
+        .hears(3_170, imported(a2), &["set heads A2", "publish A2", "look up 102"])
+        .hears(3_180, heads_set(a2), &[])
+        // L1 does not answer: that is no reason to wait.
+        .hears(3_190, look_up_failed(6, Failure::Retry), &["open 3 for slot 2 on A2 citing 101"])
+        .hears(3_195, opened(3), &["seal 3"]);
+}
+
+#[test]
+fn a_build_that_is_given_up_leaves_no_gap() {
+    // By the operator.
+    let (_, mut table) = dated_genesis();
+    table
+        .hears(5, absent(3), &["open 1 for slot 0 on genesis citing 100"])
+        .hears(6, opened(1), &[])
+        .hears(7, Event::Stop, &["cancel 1"])
+        .hears(5_000, Event::Start, &["open 2 for slot 0 on genesis citing 100"])
+        .hears(5_001, opened(2), &["seal 2"]);
+    // By a reset.
+    let (genesis, mut table) = dated_genesis();
+    table
+        .hears(5, absent(3), &["open 1 for slot 0 on genesis citing 100"])
+        .hears(2_000, Event::OpenFailed { build: BuildId::new(1), failure: Failure::Reset }, &["cancel 1", "ask heads"])
+        .hears(2_001, heads_told(4, genesis), &["open 2 for slot 0 on genesis citing 100"]);
+    // By a backend that seals nothing: it is asked again, with patience.
+    let (_, mut table) = dated_genesis();
+    table
+        .hears(5, absent(3), &["open 1 for slot 0 on genesis citing 100"])
+        .hears(6, opened(1), &[])
+        .wakes(1_000, &["seal 1"])
+        .hears(1_001, Event::NothingToSeal { build: BuildId::new(1) }, &[])
+        .wakes(1_051, &["seal 1"]);
+}
+
+#[test]
+fn while_a_sealed_block_is_on_its_way_its_slot_is_not_built_for_again() {
+    let (genesis, mut table) = dated_genesis();
+    let a1 = block("A1", genesis, 0);
+    table
+        .hears(5, absent(3), &["open 1 for slot 0 on genesis citing 100"])
+        .hears(6, opened(1), &[])
+        .wakes(1_000, &["seal 1"])
+        .hears(1_004, sealed_citing(1, a1, cited()), &["persist A1", "announce A1", "import A1"])
+        .hears(1_005, import_failed(a1, Failure::Reset), &["ask heads"])
+        .hears(1_006, heads_told(4, genesis), &["announce A1", "import A1"])
+        .wakes(2_500, &[]);
 }

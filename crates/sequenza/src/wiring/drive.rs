@@ -41,10 +41,11 @@ pub(super) async fn start<B: Backend + Persistence>(
 ) -> Result<DriverHandle, Failure> {
     let config = Config { timetable, agreement, active: true, backoff: Backoff::default(), origins: None };
     // The chain brought itself up to the last block of its log when it was opened, so nothing is left to remember.
-    start_with(config, Memory::default(), folder, backend.clone(), backend, process).await
+    let outside = Outside::default();
+    start_with(config, Memory::default(), folder, backend.clone(), backend, outside, process).await
 }
 
-/// The same for a heart that remembers, and whose blocks are kept beside the backend.
+/// The same for a heart that remembers, whose blocks are kept beside the backend, and in which others take part.
 ///
 /// # Errors
 /// When the driver cannot start.
@@ -54,6 +55,7 @@ pub(super) async fn start_with(
     folder: &store::DataDir,
     backend: Arc<dyn Backend>,
     persistence: Arc<dyn Persistence>,
+    outside: Outside,
     process: &mut Process,
 ) -> Result<DriverHandle, Failure> {
     let parts = Parts {
@@ -63,7 +65,7 @@ pub(super) async fn start_with(
         metrics: Metrics::register(&mut process.registry),
         clock: Clock::System,
         deadlines: Deadlines::default(),
-        outside: Outside::default(),
+        outside,
     };
     let started = Driver::start(config, memory, parts).await;
     let (driver, handle) = started.map_err(|error| Failure::new(super::folder::exit_of(&error.to_string()), error))?;

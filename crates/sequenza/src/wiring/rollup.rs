@@ -1,12 +1,14 @@
 //! `sequenza node`.
 //!
 //! ```text
-//!  L1 endpoints ──► Sources ──► Follower ──► view ──► Epochs ──┐
-//!                                                              ▼
-//!  driver ──► EverySlot ──► EngineBackend ◄── OpAttributes ◄── Chooser (L1 origins)
-//!     │                          │
-//!     ▼                          ▼
-//!  Handed                  EngineClient ──► HTTP with a token, or the chain in this process
+//!  L1 endpoints ──► Sources ──► Follower ──► view ──► Epochs
+//!                                             │         │ looked up, receipts
+//!                                        news │         ├────────────────┐
+//!                                             ▼         ▼                ▼
+//!                                            driver (the heart) ──► OnL1 ──► EngineBackend ◄── OpAttributes
+//!                                               │                                │
+//!                                               ▼                                ▼
+//!                                             Handed                       EngineClient ──► HTTP, or the chain in this process
 //! ```
 
 mod admin_state;
@@ -14,28 +16,31 @@ mod api;
 mod attributes;
 mod chains;
 mod embedded;
-mod every_slot;
 mod metrics;
+mod on_l1;
 mod origins;
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use engine::{EngineBackend, EngineClient, Handed, HttpTransport, Secret, SecretError, Transport};
 use l1::{Epochs, EpochsConfig, Follower, FollowerConfig};
+use node::{Backend, BackendError, Outside};
 use optimism::RollupConfig;
 use rpc::{Namespace, Service, Surface};
 use sequencer::{AgreementConfig, Backoff, Config, Stamp, Timetable, TimetableConfig};
+use tokio::sync::mpsc;
 use types::{Failure as Remedy, Millis, Timestamp};
 
 use self::admin_state::AdminState;
 use self::api::NodeApi;
 use self::attributes::OpAttributes;
 use self::embedded::Embedded;
-use self::every_slot::{EverySlot, ONE_MAX, Permit};
 use self::metrics::{EngineCalls, L1Gauges};
-use self::origins::Chooser;
+use self::on_l1::OnL1;
+use self::origins::{Lookups, NEWS_MAX, tell_news};
 use super::drive;
 use super::folder::{exit_of, open_folder};
 use super::listen::{Listening, listen};
@@ -110,29 +115,46 @@ async fn start(settings: Node, mut process: Process) -> Result<(), Failure> {
         following.latest_every = following.latest_every.min(Duration::from_secs(seconds));
     }
     let (follower, view) = Follower::new(sources.clone(), following);
-    let epochs = Epochs::new(sources.clone(), view, EpochsConfig::default());
+    let epochs = Epochs::new(sources.clone(), view.clone(), EpochsConfig::default());
     process.registry.register_collector(Box::new(L1Gauges { sources, epochs: epochs.clone() }));
-    let origins = Arc::new(Chooser::new(epochs.clone(), config.drift(), settings.confirmations, settings.recovering));
     let attributes = OpAttributes {
         config: Arc::clone(&config),
         schedule,
         client: client.clone(),
         handed: handed.clone(),
         epochs: epochs.clone(),
-        origins: Arc::clone(&origins),
     };
-    let backend = EngineBackend::new(client.clone(), Arc::clone(&config), Arc::new(attributes));
-    let (permit, kept) = (Arc::new(Permit::default()), Arc::new(handed.clone()));
-    let backend =
-        EverySlot { inner: backend, kept: kept.clone(), timetable, permit: Arc::clone(&permit), one_max: ONE_MAX };
+    let backend = OnL1 {
+        inner: EngineBackend::new(client.clone(), Arc::clone(&config), Arc::new(attributes)),
+        client: client.clone(),
+        config: Arc::clone(&config),
+        handed: handed.clone(),
+        epochs: epochs.clone(),
+    };
+    let stands = tokio::select! {
+        biased;
+        () = stop.cancelled() => return Ok(()),
+        stands = where_it_stands(&backend) => stands,
+    };
+    stands?;
     let agreement = AgreementConfig::Solo;
     let kept_in = settings.admin_state.clone();
     let (state, said) = blocking(move || AdminState::open(kept_in)).await?;
     let active = said.unwrap_or(settings.active);
-    let heart = Config { timetable, agreement, active, backoff: Backoff::default(), origins: None };
-    let driver = drive::start_with(heart, handed.memory(), &folder, Arc::new(backend), kept, &mut process).await?;
+    let rules = origins::rules(&config, settings.recovering);
+    let heart = Config { timetable, agreement, active, backoff: Backoff::default(), origins: Some(rules) };
+    let lookups = Lookups { epochs: epochs.clone(), confirmations: settings.confirmations };
+    let (news, incoming) = mpsc::channel(NEWS_MAX);
+    let outside = Outside { origins: Some(Arc::new(lookups)), incoming: Some(incoming), ..Outside::default() };
+    let (memory, kept) = (handed.memory(), Arc::new(handed.clone()));
+    let driver = drive::start_with(heart, memory, &folder, Arc::new(backend), kept, outside, &mut process).await?;
 
     follow_l1(&mut process, follower, &epochs);
+    let stop = process.supervisor.stop();
+    process.supervisor.spawn("news of L1", async move {
+        tell_news(view, news, stop).await;
+        Ok(())
+    });
     if let Some(beacon) = beacon {
         tokio::spawn(async move { chains::check_beacon(&beacon).await });
     }
@@ -143,9 +165,8 @@ async fn start(settings: Node, mut process: Process) -> Result<(), Failure> {
         deadline: engine.deadline,
         epochs,
         handed,
-        origins,
+        recovering: AtomicBool::new(settings.recovering),
         driver: driver.clone(),
-        permit,
         state: Arc::new(state),
         admin: settings.admin,
     });
@@ -236,6 +257,20 @@ async fn check_engine(client: &EngineClient, config: &RollupConfig) -> Result<()
                 tokio::time::sleep(PATIENCE).await;
             }
             Err(error) => return Err(Failure::new(Exit::Configuration, error)),
+        }
+    }
+}
+
+/// Waits until the engine has all that was decided, and says where its chain stands.
+async fn where_it_stands(backend: &OnL1) -> Result<(), Failure> {
+    loop {
+        match backend.heads().await {
+            Ok(_) => return Ok(()),
+            Err(BackendError::Fatal(reason)) => return Err(Failure::new(Exit::Configuration, reason)),
+            Err(error) => {
+                tracing::warn!(%error, "the engine does not stand where it should; it will be asked again");
+                tokio::time::sleep(PATIENCE).await;
+            }
         }
     }
 }

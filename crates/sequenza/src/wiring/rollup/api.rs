@@ -4,6 +4,7 @@
 
 use std::fmt::Display;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use alloy_primitives::{B256, U64};
@@ -19,8 +20,6 @@ use serde_json::{Value, json};
 use types::BlockRef;
 
 use super::admin_state::AdminState;
-use super::every_slot::Permit;
-use super::origins::Chooser;
 
 /// Where messages leave for L1.
 const MESSAGE_PASSER: &str = "0x4200000000000000000000000000000000000016";
@@ -60,9 +59,9 @@ pub(super) struct NodeApi {
     pub(super) deadline: Duration,
     pub(super) epochs: Epochs,
     pub(super) handed: Handed,
-    pub(super) origins: Arc<Chooser>,
+    /// The operator's last word on recovery. The sequencer may recover without it.
+    pub(super) recovering: AtomicBool,
     pub(super) driver: DriverHandle,
-    pub(super) permit: Arc<Permit>,
     pub(super) state: Arc<AdminState>,
     /// Whether callers may start and stop it.
     pub(super) admin: bool,
@@ -90,11 +89,8 @@ impl Namespace for NodeApi {
             "admin_startSequencer" => self.start(params.first()).await?,
             "admin_stopSequencer" => self.stop().await?,
             "admin_sequencerActive" => json!(self.is_active()),
-            "admin_recoverMode" | "admin_adminRecoverMode" => json!(self.origins.is_recovering()),
-            "admin_setRecoverMode" => {
-                self.origins.recover(parameter(&params, "true or false")?);
-                Value::Null
-            }
+            "admin_recoverMode" | "admin_adminRecoverMode" => json!(self.recovering.load(Ordering::SeqCst)),
+            "admin_setRecoverMode" => self.recover(parameter(&params, "true or false")?).await?,
             "admin_conductorEnabled" => json!(false),
             _ => return Err(ErrorObject::method_not_found(method)),
         };
@@ -184,7 +180,6 @@ impl NodeApi {
             }
         }
         self.keep(true).await?;
-        self.permit.give();
         if self.driver.lead().await { Ok(Value::Null) } else { Err(failed("the driver has ended")) }
     }
 
@@ -194,13 +189,20 @@ impl NodeApi {
             return Err(failed("the sequencer is not running"));
         }
         self.keep(false).await?;
-        self.permit.withdraw().await;
         if !self.driver.rest().await {
             return Err(failed("the driver has ended"));
         }
         let settled = tokio::time::timeout(SETTLING_MAX, self.settled()).await;
         let head = settled.map_err(|_| failed("it was stopped, and the block on its way has not come to an end"))??;
         Ok(json!(B256::new(*head.hash.as_bytes())))
+    }
+
+    async fn recover(&self, on: bool) -> Result<Value, ErrorObject> {
+        if !self.driver.recover(on).await {
+            return Err(failed("the driver has ended"));
+        }
+        self.recovering.store(on, Ordering::SeqCst);
+        Ok(Value::Null)
     }
 
     /// The head, once the sequencer rests and what it decided last is the head.

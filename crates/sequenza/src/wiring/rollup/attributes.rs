@@ -1,5 +1,5 @@
-//! What the engine is told to build: the parent from what was decided last or from the engine, the origin and its receipts from L1,
-//! the rest by the rules of the OP Stack.
+//! What the engine is told to build: the parent from what was decided last or from the engine, the L1 block that was ordered and its
+//! receipts from L1, the rest by the rules of the OP Stack.
 
 use std::fmt::Display;
 use std::sync::Arc;
@@ -13,8 +13,6 @@ use op_alloy_rpc_types_engine::OpPayloadAttributes;
 use optimism::{BlobSchedule, BlockParts, L2Block, Order, Plan, RollupConfig, SystemConfig};
 use types::{Attributes, BlockRef, Failure};
 
-use super::origins::{Chooser, Chosen};
-
 /// Attributes by the rules of the OP Stack.
 #[derive(Debug)]
 pub(super) struct OpAttributes {
@@ -23,23 +21,20 @@ pub(super) struct OpAttributes {
     pub(super) client: EngineClient,
     pub(super) handed: Handed,
     pub(super) epochs: Epochs,
-    pub(super) origins: Arc<Chooser>,
 }
 
 #[async_trait]
 impl AttributesBuilder for OpAttributes {
     async fn build(&self, order: &Attributes) -> Result<OpPayloadAttributes, BackendError> {
         let (parent, parent_system) = self.parent(order.parent).await?;
-        let chosen = match order.origin {
-            Some(origin) => Chosen { hash: B256::new(*origin.hash.as_bytes()), empty: false },
-            None => self.origins.choose(&parent, order.timestamp).await?,
-        };
-        let gone = || BackendError::Reset(format!("L1 does not know block {}, which was to be cited", chosen.hash));
-        let origin = self.epochs.header(chosen.hash).await.map_err(retry)?.ok_or_else(gone)?;
-        let receipts = if chosen.hash == parent.origin.hash {
+        let cited = order.origin.ok_or_else(|| fatal("a block of a rollup was ordered that cites no L1 block"))?;
+        let hash = B256::new(*cited.hash.as_bytes());
+        let gone = || BackendError::Reset(format!("L1 does not know block {hash}, which was to be cited"));
+        let origin = self.epochs.header(hash).await.map_err(retry)?.ok_or_else(gone)?;
+        let receipts = if hash == parent.origin.hash {
             None
         } else {
-            Some(self.epochs.receipts(chosen.hash).await.map_err(retry)?.ok_or_else(gone)?)
+            Some(self.epochs.receipts(hash).await.map_err(retry)?.ok_or_else(gone)?)
         };
         let plan = Plan {
             parent: &parent,
@@ -47,7 +42,7 @@ impl AttributesBuilder for OpAttributes {
             origin: &origin,
             receipts: receipts.as_deref(),
             timestamp: order.timestamp.as_secs(),
-            use_pool: order.use_pool && !chosen.empty,
+            use_pool: order.use_pool,
         };
         let prepared = Order::prepare(&self.config, &self.schedule, &plan).map_err(|error| {
             let reason = error.to_string();

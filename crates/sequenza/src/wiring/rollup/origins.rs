@@ -1,91 +1,90 @@
-//! Which L1 block the next block cites, for as long as the heart does not choose: it orders blocks without an origin today. Once it
-//! does, this module goes.
-//!
-//! The choice itself is `sequencer::origin`'s; here is only the asking.
+//! L1 as the heart sees it: the blocks that it looks up, and the news that make it look again.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use async_trait::async_trait;
+use l1::{Epochs, L1View, News};
+use node::{L1Origins, L1Unavailable};
+use optimism::{BlockId, RollupConfig};
+use sequencer::Event;
+use sequencer::origin::{Lookup, OriginRules};
+use tokio::sync::{mpsc, watch};
+use tokio_util::sync::CancellationToken;
+use types::{BlockHash, L1Block};
 
-use alloy_primitives::B256;
-use l1::Epochs;
-use node::BackendError;
-use optimism::L2Block;
-use sequencer::origin::{Choice, Origins};
-use tokio::sync::Mutex;
-use types::{BlockHash, Drift, L1Origin, Timestamp};
+/// News that may wait to be heard. When there is no room they wait, and what happens meanwhile is told at once.
+pub(super) const NEWS_MAX: usize = 16;
+/// The sequencer recovers by itself when so much of the sequencing window is left: one part in this many.
+const WINDOW_PARTS_LEFT: u64 = 10;
 
-/// Chooses origins.
+/// How L1 blocks are chosen on this rollup.
+pub(super) fn rules(config: &RollupConfig, recovering: bool) -> OriginRules {
+    let window = config.sequencing_window;
+    OriginRules {
+        drift: config.drift(),
+        sequencing_window: window,
+        recovers_before: Some(window / WINDOW_PARTS_LEFT),
+        recovering,
+        // What is safe is not derived yet: a limit would stop the chain for good.
+        max_safe_lag: None,
+    }
+}
+
+/// Looks up L1 blocks.
 #[derive(Debug)]
-pub(super) struct Chooser {
-    epochs: Epochs,
-    drift: Drift,
-    confirmations: u64,
-    recovering: AtomicBool,
-    known: Mutex<Known>,
+pub(super) struct Lookups {
+    pub(super) epochs: Epochs,
+    /// How deep below L1's head a block has to be before it is found by its height.
+    pub(super) confirmations: u64,
 }
 
-#[derive(Debug)]
-struct Known {
-    origins: Origins,
-    /// L1's head as it was told last.
-    head: Option<B256>,
-}
-
-/// What the next block cites.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Chosen {
-    pub(super) hash: B256,
-    /// No transaction of the pool may be in it.
-    pub(super) empty: bool,
-}
-
-impl Chooser {
-    pub(super) fn new(epochs: Epochs, drift: Drift, confirmations: u64, recovering: bool) -> Self {
-        let known = Mutex::new(Known { origins: Origins::default(), head: None });
-        Self { epochs, drift, confirmations, recovering: AtomicBool::new(recovering), known }
-    }
-
-    /// Whether blocks are those that derivation would make by itself.
-    pub(super) fn is_recovering(&self) -> bool {
-        self.recovering.load(Ordering::Relaxed)
-    }
-
-    pub(super) fn recover(&self, recovering: bool) {
-        self.recovering.store(recovering, Ordering::Relaxed);
-    }
-
-    /// The origin of a block on `parent` at `timestamp`.
-    ///
-    /// # Errors
-    /// [`BackendError::Retry`] while L1 does not have what is needed; [`BackendError::Reset`] when L1 has another picture than the
-    /// parent.
-    pub(super) async fn choose(&self, parent: &L2Block, timestamp: Timestamp) -> Result<Chosen, BackendError> {
-        let mut known = self.known.lock().await;
-        let view = self.epochs.view();
-        let Some(head) = view.latest() else {
-            return Err(BackendError::Retry("L1 has not told its newest block yet".to_owned()));
-        };
-        if known.head.replace(head.hash()) != Some(head.hash()) {
-            known.origins.head_moved();
+#[async_trait]
+impl L1Origins for Lookups {
+    async fn look_up(&self, lookup: Lookup) -> Result<Option<L1Block>, L1Unavailable> {
+        // Without a head nothing says how deep a block is.
+        if matches!(lookup, Lookup::ByNumber(_)) && self.epochs.view().latest().is_none() {
+            return Err(L1Unavailable { reason: "L1 has not told its newest block yet".to_owned() });
         }
-        let origins = &mut known.origins;
-        origins.follow(BlockHash::new(parent.origin.hash.0));
-        while let Some(lookup) = origins.wanted(false) {
-            let found = self.epochs.look_up(lookup, self.confirmations).await;
-            origins.found(lookup, found.map_err(|error| BackendError::Retry(error.to_string()))?);
-        }
-        let chosen = |origin: L1Origin, empty| Ok(Chosen { hash: B256::new(*origin.hash.as_bytes()), empty });
-        match origins.choose(&self.drift, timestamp, self.is_recovering()) {
-            Some(Choice::Advance { origin, empty } | Choice::Stay { origin, empty }) => chosen(origin, empty),
-            Some(Choice::NeedNext) | None => Err(BackendError::Retry(format!(
-                "a block on {} has run too far ahead of L1 block {} to cite it, and the next L1 block is not there, or not {} below the head",
-                parent.id, parent.origin, self.confirmations
-            ))),
-            Some(Choice::Reset(contradiction)) => {
-                origins.reset();
-                // The head is told anew, so that what was absent is looked for again.
-                known.head = None;
-                Err(BackendError::Reset(contradiction.to_string()))
+        let found = self.epochs.look_up(lookup, self.confirmations).await;
+        let found = found.map_err(|error| L1Unavailable { reason: error.to_string() })?;
+        // Endpoints still know a block that L1 has left. To build on would be in vain, also before its height is deep enough again.
+        Ok(found.filter(|block| !has_left(&self.epochs.view(), block.origin.number, block.origin.hash)))
+    }
+}
+
+/// Is another block at this height of L1? What is above L1's head, or below what is known of it, counts as there.
+pub(super) fn has_left(view: &L1View, number: u64, hash: BlockHash) -> bool {
+    view.by_number(number).is_some_and(|header| header.hash().0 != *hash.as_bytes())
+}
+
+/// Tells the heart of every new head of L1 until it is told to stop.
+pub(super) async fn tell_news(mut view: watch::Receiver<L1View>, heart: mpsc::Sender<Event>, stop: CancellationToken) {
+    let mut seen = None;
+    loop {
+        let now = view.borrow_and_update().clone();
+        let told = async {
+            match news(&now, seen) {
+                Some((event, head)) => heart.send(event).await.is_ok().then_some(head),
+                None => seen,
             }
+        };
+        seen = tokio::select! {
+            biased;
+            () = stop.cancelled() => return,
+            head = told => head,
+        };
+        tokio::select! {
+            biased;
+            () = stop.cancelled() => return,
+            changed = view.changed() => if changed.is_err() { return },
         }
     }
+}
+
+/// What whoever saw this head last has to be told, and the head that he has seen then.
+fn news(view: &L1View, seen: Option<BlockId>) -> Option<(Event, BlockId)> {
+    let head = view.latest()?;
+    let now = BlockId { number: head.number, hash: head.hash() };
+    let since = seen.map(|seen| view.since(seen)).unwrap_or_default();
+    // Where the link is lost nobody knows what was left.
+    let reorganised = since.iter().any(|one| matches!(one, News::Reorged { .. } | News::Skipped { .. }));
+    (seen != Some(now)).then_some((Event::L1Moved { head: now.number, reorganised }, now))
 }
