@@ -5,7 +5,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use alloy_primitives::{B256, Bytes, U64};
+use alloy_primitives::{Address, B256, Bytes, U64};
 use alloy_rpc_types_engine::{
     ExecutionPayload, ExecutionPayloadFieldV2, ExecutionPayloadV3, ForkchoiceState, ForkchoiceUpdated, PayloadId,
     PayloadStatus,
@@ -184,6 +184,20 @@ impl EngineClient {
     /// See [`EngineError::failure`].
     pub async fn chain_id(&self) -> Result<u64, EngineError> {
         self.ask::<U64>("eth_chainId", json!([])).await.map(|id| id.to())
+    }
+
+    /// `eth_getProof`: the root of an account's storage at the end of the block with this hash.
+    ///
+    /// # Errors
+    /// See [`EngineError::failure`].
+    pub async fn storage_root(&self, account: Address, block: B256) -> Result<B256, EngineError> {
+        #[derive(Deserialize)]
+        #[serde(rename_all = "camelCase")]
+        struct Proof {
+            storage_hash: B256,
+        }
+        let proof: Proof = self.ask("eth_getProof", json!([account, [], { "blockHash": block }])).await?;
+        Ok(proof.storage_hash)
     }
 
     /// A block's name and place; `None` if the engine does not have it, or has no such head yet.

@@ -8,7 +8,7 @@ use super::resolve::{
     BLOCK_TIME_MIN, DAY, Endpoints, HostPort, Log, PoolLimits, Reader, Surroundings, data_dir, endpoints, host_name,
     log, log_filter, pool, read_with, rpc_limits,
 };
-use super::values::{number, time};
+use super::values::{file, number, time};
 
 /// Least bound on history, in blocks.
 const HISTORY_MIN: u64 = 128;
@@ -175,10 +175,6 @@ fn state(reader: &mut Reader<'_>) -> (Option<StateSource>, Option<PathBuf>) {
     (from, dump.or(both))
 }
 
-fn file(text: &str) -> Result<PathBuf, String> {
-    if text.is_empty() { Err("name a file".to_owned()) } else { Ok(PathBuf::from(text)) }
-}
-
 fn mining(reader: &mut Reader<'_>, driven: bool) -> Mining {
     let block_time = reader.optional("block-time", |text| time(text, BLOCK_TIME_MIN, DAY));
     let asked_only = reader.switch("no-mining");
@@ -233,7 +229,6 @@ fn whole(text: &str) -> Result<u64, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::raw::Sources;
     use crate::config::settings::ChainKind;
 
     fn around() -> Surroundings {
@@ -241,10 +236,7 @@ mod tests {
     }
 
     fn raw(flags: &[(&str, &str)]) -> Raw {
-        let flags: Vec<_> = flags.iter().map(|(name, text)| ((*name).to_owned(), (*text).to_owned())).collect();
-        let (raw, faults) = Raw::collect(&Sources { chain: ChainKind::Evm, flags: &flags, ..Sources::default() });
-        assert_eq!(faults, []);
-        raw
+        Raw::told(ChainKind::Evm, flags)
     }
 
     fn resolved(flags: &[(&str, &str)]) -> Evm {

@@ -8,7 +8,7 @@ use super::resolve::{
     Endpoints, HostPort, Log, PoolLimits, Reader, Surroundings, data_dir, host_name, log, log_filter, pool, read_with,
     rpc_limits,
 };
-use super::values::number;
+use super::values::{file, number};
 
 /// Endpoints of L1 that are used together.
 const L1_ENDPOINTS_MAX: usize = 16;
@@ -308,10 +308,6 @@ fn numbered_level(text: &str) -> Result<String, String> {
     }
 }
 
-fn file(text: &str) -> Result<PathBuf, String> {
-    if text.is_empty() { Err("name a file".to_owned()) } else { Ok(PathBuf::from(text)) }
-}
-
 /// Where the address goes is found out by whoever calls it; here only what it cannot be is told.
 fn over_http(url: &str) -> Result<(), String> {
     let place = url.strip_prefix("http://").or_else(|| url.strip_prefix("https://")).unwrap_or_default();
@@ -329,10 +325,7 @@ mod tests {
     }
 
     fn raw(flags: &[(&str, &str)]) -> Raw {
-        let flags: Vec<_> = flags.iter().map(|(name, text)| ((*name).to_owned(), (*text).to_owned())).collect();
-        let (raw, faults) = Raw::collect(&Sources { chain: ChainKind::Node, flags: &flags, ..Sources::default() });
-        assert_eq!(faults, []);
-        raw
+        Raw::told(ChainKind::Node, flags)
     }
 
     /// What every node needs, with these settings besides.

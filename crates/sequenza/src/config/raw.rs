@@ -91,6 +91,17 @@ pub(crate) struct Sources<'a> {
 const OTHER_VARIABLES: [&str; 2] = ["SEQUENZA_VECTORS", "SEQUENZA_CONFIG"];
 const OTHER_VARIABLES_PREFIX: &str = "SEQUENZA_TEST_";
 
+#[cfg(test)]
+impl Raw {
+    /// What these flags say, all of which must be well formed.
+    pub(crate) fn told(chain: ChainKind, flags: &[(&str, &str)]) -> Raw {
+        let flags: Vec<_> = flags.iter().map(|(name, text)| ((*name).to_owned(), (*text).to_owned())).collect();
+        let (raw, faults) = Raw::collect(&Sources { chain, flags: &flags, ..Sources::default() });
+        assert_eq!(faults, []);
+        raw
+    }
+}
+
 impl Raw {
     /// Puts the sources on top of each other. Names that nobody knows, and Juno's flags that have no effect to offer,
     /// are faults.

@@ -474,7 +474,6 @@ fn folder_name(chain_id: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::raw::Sources;
     use crate::config::settings::ChainKind;
 
     fn around() -> Surroundings {
@@ -482,11 +481,7 @@ mod tests {
     }
 
     fn raw(flags: &[(&str, &str)]) -> Raw {
-        let flags: Vec<_> = flags.iter().map(|(name, text)| ((*name).to_owned(), (*text).to_owned())).collect();
-        let sources = Sources { flags: &flags, environment: &[], file: None, as_juno: false, ..Sources::default() };
-        let (raw, faults) = Raw::collect(&sources);
-        assert_eq!(faults, []);
-        raw
+        Raw::told(ChainKind::Starknet, flags)
     }
 
     fn resolved(flags: &[(&str, &str)]) -> Starknet {

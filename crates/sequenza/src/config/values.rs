@@ -1,5 +1,6 @@
 //! From the text of a setting to its value. An error says what would be right.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 /// `true`, `false` and the digits that stand for them.
@@ -9,6 +10,11 @@ pub(crate) fn switch(text: &str) -> Result<bool, String> {
         "false" | "0" | "no" | "off" => Ok(false),
         _ => Err("use true or false".to_owned()),
     }
+}
+
+/// The name of a file, which need not be there.
+pub(crate) fn file(text: &str) -> Result<PathBuf, String> {
+    if text.is_empty() { Err("name a file".to_owned()) } else { Ok(PathBuf::from(text)) }
 }
 
 /// A whole number within bounds; underscores may group its digits.

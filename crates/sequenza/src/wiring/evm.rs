@@ -296,13 +296,18 @@ pub(crate) fn verify(settings: &Evm) -> Result<Verified, Failure> {
     chain.verify().map_err(|error| Failure::new(Exit::BadData, error))
 }
 
+/// The genesis in this file, which the flag named.
+pub(super) fn read_genesis(flag: &str, path: &Path) -> Result<alloy_genesis::Genesis, Failure> {
+    let bad = |reason: String| Failure::new(Exit::BadData, format!("--{flag}={}: {reason}", path.display()));
+    let text =
+        std::fs::read_to_string(path).map_err(|error| bad(format!("{error}: name a genesis file in geth's format")))?;
+    evm::genesis::parse(&text).map_err(|error| bad(error.to_string()))
+}
+
 fn beginning(settings: &Evm) -> Result<Beginning, Failure> {
     match &settings.genesis {
         EvmGenesis::File(path) => {
-            let bad = |reason: String| Failure::new(Exit::BadData, format!("--genesis={}: {reason}", path.display()));
-            let text = std::fs::read_to_string(path)
-                .map_err(|error| bad(format!("{error}: name a genesis file in geth's format")))?;
-            let genesis = evm::genesis::parse(&text).map_err(|error| bad(error.to_string()))?;
+            let genesis = read_genesis("genesis", path)?;
             Ok(Beginning { genesis, signers: Vec::new(), any_time: false })
         }
         EvmGenesis::Dev { accounts, balance, mnemonic, base_fee, timestamp } => {

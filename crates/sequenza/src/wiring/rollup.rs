@@ -161,8 +161,6 @@ async fn start(settings: Node, mut process: Process) -> Result<(), Failure> {
     let api: Arc<dyn Namespace> = Arc::new(NodeApi {
         config: Arc::clone(&config),
         client,
-        transport: Arc::clone(&engine.transport),
-        deadline: engine.deadline,
         epochs,
         handed,
         recovering: AtomicBool::new(settings.recovering),

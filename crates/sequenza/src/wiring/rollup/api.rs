@@ -7,9 +7,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use alloy_primitives::{B256, U64};
+use alloy_primitives::{Address, B256, U64, address};
 use async_trait::async_trait;
-use engine::{BlockAt, EngineClient, Handed, Transport, WholeBlock};
+use engine::{BlockAt, EngineClient, Handed, WholeBlock};
 use l1::{Epochs, Header};
 use node::DriverHandle;
 use optimism::{OutputV0, RollupConfig};
@@ -22,7 +22,7 @@ use types::BlockRef;
 use super::admin_state::AdminState;
 
 /// Where messages leave for L1.
-const MESSAGE_PASSER: &str = "0x4200000000000000000000000000000000000016";
+const MESSAGE_PASSER: Address = address!("4200000000000000000000000000000000000016");
 /// What is said of failures that have no code of their own, as op-node does.
 const FAILED: i64 = -32000;
 /// How long a stop waits for the block that is on its way.
@@ -54,9 +54,6 @@ const ADMIN_METHODS: [&str; 7] = [
 pub(super) struct NodeApi {
     pub(super) config: Arc<RollupConfig>,
     pub(super) client: EngineClient,
-    pub(super) transport: Arc<dyn Transport>,
-    /// How long the transport may take.
-    pub(super) deadline: Duration,
     pub(super) epochs: Epochs,
     pub(super) handed: Handed,
     /// The operator's last word on recovery. The sequencer may recover without it.
@@ -137,7 +134,7 @@ impl NodeApi {
         let passer = match header.withdrawals_root {
             // From Isthmus on the header has it.
             Some(root) if self.config.is_active(optimism::Fork::Isthmus, header.timestamp) => root,
-            _ => self.message_passer_root(header.hash()).await?,
+            _ => self.client.storage_root(MESSAGE_PASSER, header.hash()).await.map_err(failed)?,
         };
         let (state_root, block_hash) = (header.state_root, header.hash());
         let output = OutputV0 { state_root, message_passer_storage_root: passer, block_hash };
@@ -149,18 +146,6 @@ impl NodeApi {
             "stateRoot": state_root,
             "syncStatus": self.sync_status().await?,
         }))
-    }
-
-    async fn message_passer_root(&self, block: B256) -> Result<B256, ErrorObject> {
-        #[derive(Deserialize)]
-        #[serde(rename_all = "camelCase")]
-        struct Proof {
-            storage_hash: B256,
-        }
-        let params = json!([MESSAGE_PASSER, [], { "blockHash": block }]);
-        let answer = tokio::time::timeout(self.deadline, self.transport.call("eth_getProof", params)).await;
-        let answer = answer.map_err(|_| failed("eth_getProof: the engine did not answer in time"))?.map_err(failed)?;
-        Ok(Proof::deserialize(answer).map_err(failed)?.storage_hash)
     }
 
     /// Only on the block that the caller takes for the head: whoever hands over between two nodes must not lose blocks.

@@ -16,7 +16,7 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 use store::DataDir;
 
-use super::super::evm::{chain_failure, pool_failure, register};
+use super::super::evm::{chain_failure, pool_failure, read_genesis, register};
 use super::super::folder::CHAIN;
 use super::super::namespace::Ethereum;
 use super::super::process::{Process, blocking};
@@ -65,7 +65,7 @@ impl Embedded {
 }
 
 fn open_chain(place: &Path, genesis: Option<&Path>) -> Result<Chain, Failure> {
-    let given = genesis.map(read_genesis).transpose()?;
+    let given = genesis.map(|path| read_genesis("l2-genesis", path)).transpose()?;
     let kept = place.join("blocks").is_dir().then(|| Chain::open(place, None));
     match (kept, given) {
         // A folder that a crash left before the chain began holds none yet.
@@ -89,13 +89,6 @@ fn open_chain(place: &Path, genesis: Option<&Path>) -> Result<Chain, Failure> {
             }
         }
     }
-}
-
-fn read_genesis(path: &Path) -> Result<alloy_genesis::Genesis, Failure> {
-    let bad = |reason: String| Failure::new(Exit::BadData, format!("--l2-genesis={}: {reason}", path.display()));
-    let text =
-        std::fs::read_to_string(path).map_err(|error| bad(format!("{error}: name a genesis file in geth's format")))?;
-    evm::genesis::parse(&text).map_err(|error| bad(error.to_string()))
 }
 
 struct InProcess {
