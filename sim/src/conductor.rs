@@ -33,14 +33,15 @@ impl Conductor {
         if self.leader == Some(asker) { Ok(self.head) } else { Err(Failure::Retry) }
     }
 
-    /// Takes a payload from the leader if it extends the log, or ends it already. Says whether the log has grown.
+    /// Takes a payload from the leader if it extends the log, ends it already, or stands `in_place` of its end. Says whether the
+    /// log has grown.
     ///
     /// # Errors
     /// [`Failure::Reset`] if it does not, or comes from anyone else.
-    pub(crate) fn commit(&mut self, from: usize, payload: &Payload) -> Result<bool, Failure> {
+    pub(crate) fn commit(&mut self, from: usize, payload: &Payload, in_place: bool) -> Result<bool, Failure> {
         if payload.block == self.head {
             Ok(false)
-        } else if self.leader == Some(from) && payload.block.extends(&self.head) {
+        } else if self.leader == Some(from) && (payload.block.extends(&self.head) || in_place) {
             self.head = payload.block;
             Ok(true)
         } else {

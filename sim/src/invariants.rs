@@ -82,7 +82,7 @@ pub struct Oracle {
 
 impl Oracle {
     /// For so many nodes.
-    pub fn of(nodes: usize) -> Self {
+    pub fn of(nodes: usize, mode: Mode) -> Self {
         Self {
             block_per_demand: block_per_demand::BlockPerDemand::of(nodes),
             certificate_per_slot: certificate_per_slot::CertificatePerSlot::default(),
@@ -90,7 +90,7 @@ impl Oracle {
             durable_before_visible: durable_before_visible::DurableBeforeVisible::of(nodes),
             heads_in_order: heads_in_order::HeadsInOrder::of(nodes),
             identical_retry: identical_retry::IdenticalRetry::of(nodes),
-            leads_when_entitled: leads_when_entitled::LeadsWhenEntitled::of(nodes),
+            leads_when_entitled: leads_when_entitled::LeadsWhenEntitled::of(nodes, mode),
             no_block_for_the_past: no_block_for_the_past::NoBlockForThePast::of(nodes),
             no_busy_loop: no_busy_loop::NoBusyLoop::of(nodes),
             no_second_vow: no_second_vow::NoSecondVow::of(nodes),

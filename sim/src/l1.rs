@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use sequencer::origin::{Lookup, is_deep_enough};
-use types::{BlockHash, L1Block, L1Origin, Millis, Timestamp};
+use types::{BlockHash, BlockRef, L1Block, L1Origin, Millis, Timestamp};
 
 use crate::dice::Dice;
 
@@ -23,15 +23,17 @@ pub(crate) struct L1 {
     chain: Vec<L1Block>,
     /// All blocks that ever were.
     all: BTreeMap<BlockHash, L1Block>,
-    cites: BTreeMap<BlockHash, L1Origin>,
+    /// The blocks of the rollup that ever were.
+    rollup: BTreeMap<BlockHash, (BlockRef, L1Origin)>,
 }
 
 impl L1 {
     /// A chain of one block, which `genesis` cites.
-    pub(crate) fn at(genesis: BlockHash, dawn: Timestamp) -> Self {
-        let mut l1 = Self { chain: Vec::new(), all: BTreeMap::new(), cites: BTreeMap::new() };
+    pub(crate) fn at(genesis: BlockRef, dawn: Timestamp) -> Self {
+        let mut l1 = Self { chain: Vec::new(), all: BTreeMap::new(), rollup: BTreeMap::new() };
         l1.grow(dawn, 0);
-        l1.cites.extend(l1.chain.first().map(|block| (genesis, block.origin)));
+        let first = l1.head();
+        l1.cite(genesis, first);
         l1
     }
 
@@ -83,13 +85,25 @@ impl L1 {
     }
 
     /// A block of the rollup cites this.
-    pub(crate) fn cite(&mut self, block: BlockHash, origin: L1Origin) {
-        self.cites.insert(block, origin);
+    pub(crate) fn cite(&mut self, block: BlockRef, origin: L1Origin) {
+        self.rollup.insert(block.hash, (block, origin));
     }
 
     /// What a block of the rollup cites.
     pub(crate) fn cited_by(&self, block: BlockHash) -> Option<L1Origin> {
-        self.cites.get(&block).copied()
+        self.rollup.get(&block).map(|(_, origin)| *origin)
+    }
+
+    /// The highest block down from this one that cites L1's chain.
+    pub(crate) fn borne(&self, from: BlockRef) -> BlockRef {
+        let mut at = from.hash;
+        loop {
+            match self.rollup.get(&at) {
+                Some((block, origin)) if self.has(origin) => return *block,
+                Some((block, _)) => at = block.parent,
+                None => unreachable!("the first block cites the first of L1, which stays"),
+            }
+        }
     }
 
     /// The L1 block of this hash, on the chain or not.

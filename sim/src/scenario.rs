@@ -78,7 +78,7 @@ impl fmt::Display for Failed {
 pub fn converge_slots(mode: Mode, nodes: usize) -> u64 {
     match mode {
         Mode::Solo | Mode::OnDemand => 12,
-        Mode::L1 => 60,
+        Mode::L1 | Mode::Rollup => 60,
         Mode::Conductor => 20,
         Mode::Committee => 6 * nodes as u64,
     }
@@ -128,6 +128,7 @@ impl Scenario {
             Mode::OnDemand => "on-demand",
             Mode::L1 => "l1",
             Mode::Conductor => "conductor",
+            Mode::Rollup => "rollup",
             Mode::Committee => "committee",
         };
         let mutant = self.mutant.map(|mutant| format!(" --mutant {}", name(mutant))).unwrap_or_default();

@@ -1,8 +1,8 @@
 //! What really happened, seen from above all nodes.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use types::{Announcement, BlockNumber, BlockRef, Certificate, MemberId, Slot, Stage, Vow};
+use types::{Announcement, BlockHash, BlockNumber, BlockRef, Certificate, MemberId, Slot, Stage, Vow};
 
 /// Slots whose votes are kept.
 const SLOTS_KEPT: u64 = 4096;
@@ -12,6 +12,8 @@ const SLOTS_KEPT: u64 = 4096;
 pub struct Truth {
     chain: Vec<Announcement>,
     votes: BTreeMap<(Slot, Stage, BlockRef), u128>,
+    /// All that was ever decided.
+    ever: BTreeSet<BlockHash>,
 }
 
 impl Truth {
@@ -36,6 +38,11 @@ impl Truth {
         self.decided(block.number).is_some_and(|announcement| announcement.payload.block == block)
     }
 
+    /// Was this block decided once, though it may have been taken back since?
+    pub fn was_decided(&self, block: BlockRef) -> bool {
+        self.ever.contains(&block.hash)
+    }
+
     /// A block is decided. It must be the next one, or one that was decided before.
     ///
     /// # Errors
@@ -48,6 +55,7 @@ impl Truth {
                 Err(format!("decided at {}: {} and {}", block.number, earlier.payload.block.hash, block.hash))
             }
             None if block.number.as_u64() == self.height() + 1 => {
+                self.ever.insert(block.hash);
                 self.chain.push(announcement);
                 Ok(())
             }

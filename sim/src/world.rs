@@ -58,8 +58,22 @@ pub enum Mode {
     L1,
     /// A conductor elects.
     Conductor,
+    /// A conductor elects, and blocks cite L1, which reorganises and stalls.
+    Rollup,
     /// A committee votes.
     Committee,
+}
+
+impl Mode {
+    /// Do blocks cite L1?
+    pub const fn cites_l1(self) -> bool {
+        matches!(self, Self::L1 | Self::Rollup)
+    }
+
+    /// Does a conductor elect?
+    pub const fn has_conductor(self) -> bool {
+        matches!(self, Self::Conductor | Self::Rollup)
+    }
 }
 
 /// A number of things that happened.
@@ -120,6 +134,8 @@ struct Node {
     mailbox: Vec<Box<Event>>,
     faulty: bool,
     follows: bool,
+    /// L1 has taken blocks back, and it does not know yet.
+    left_unheard: bool,
     /// What it heard last that it is.
     role: Role,
 }
@@ -140,7 +156,7 @@ impl World {
         let (nodes, faulty) = match mode {
             Mode::Solo | Mode::OnDemand => (2, 0),
             Mode::L1 => (1, 0),
-            Mode::Conductor => (if dice.happens(700) { 3 } else { 5 }, 0),
+            Mode::Conductor | Mode::Rollup => (if dice.happens(700) { 3 } else { 5 }, 0),
             Mode::Committee => match dice.below(10) {
                 0..=5 => (4, 1),
                 6..=8 => (7, 2),
@@ -162,13 +178,13 @@ impl World {
             nodes: Vec::new(),
             cut: vec![false; nodes * nodes],
             conductor: Conductor::at(genesis),
-            l1: L1::at(genesis.hash, DAWN),
+            l1: L1::at(genesis, DAWN),
             grew: DAWN,
             stalled_until: DAWN,
             made: BTreeMap::new(),
             made_order: std::collections::VecDeque::new(),
             truth: Truth::default(),
-            oracle: Oracle::of(nodes),
+            oracle: Oracle::of(nodes, mode),
             digest: Digest::default(),
             counts: Counts::default(),
             scratch: Effects::new(),
@@ -191,6 +207,7 @@ impl World {
         self.nodes.push(Node {
             heart: None,
             backend: Backend::at(Heads::at(genesis), matches!(self.mode, Mode::OnDemand | Mode::L1)),
+            left_unheard: false,
             memory: Memory::default(),
             run: 0,
             wake_at: Timestamp::MAX,
@@ -349,11 +366,14 @@ impl World {
             self.nodes[place].skew = self.draw_skew();
             self.plan_wake(place);
         }
-        match self.mode {
-            Mode::Conductor => self.maybe_elect(),
-            Mode::OnDemand => self.demand(),
-            Mode::L1 => self.l1_goes_on(),
-            Mode::Solo | Mode::Committee => {}
+        if self.mode.has_conductor() {
+            self.maybe_elect();
+        }
+        if self.mode.cites_l1() {
+            self.l1_goes_on();
+        }
+        if self.mode == Mode::OnDemand {
+            self.demand();
         }
         self.land();
     }
@@ -391,7 +411,7 @@ impl World {
 
     /// Tells a node now and then what landed on L1, and sometimes what landed long ago.
     fn land(&mut self) {
-        if !self.dice.happens(if self.mode == Mode::L1 { 600 } else { 300 }) {
+        if !self.dice.happens(if self.mode.cites_l1() { 600 } else { 300 }) {
             return;
         }
         let place = self.draw_node();
@@ -400,8 +420,11 @@ impl World {
         let finalized = safe.saturating_sub(self.dice.below(30));
         let block = |number: u64| self.truth.decided(BlockNumber::new(number)).map(|decided| decided.payload.block);
         let finalized = block(finalized).filter(|block| self.is_final(*block));
-        if let Some((safe, finalized)) = block(safe).zip(finalized) {
-            self.answer_in_time(place, Event::Landed { safe, finalized });
+        let Some((safe, finalized)) = block(safe).zip(finalized) else { return };
+        // Whoever leads must hear of it, else it waits for what is safe: where L1 is cited all derive the same.
+        let hearers = if self.mode == Mode::Rollup { 0..self.nodes.len() } else { place..place + 1 };
+        for hearer in hearers {
+            self.answer_in_time(hearer, Event::Landed { safe, finalized });
         }
     }
 
@@ -425,7 +448,7 @@ impl World {
         let agreement = match self.mode {
             Mode::OnDemand if place == 0 => AgreementConfig::OnDemand,
             Mode::Solo | Mode::OnDemand | Mode::L1 => AgreementConfig::Solo,
-            Mode::Conductor => AgreementConfig::Conductor,
+            Mode::Conductor | Mode::Rollup => AgreementConfig::Conductor,
             Mode::Committee => AgreementConfig::Committee {
                 committee: self.committee,
                 me: member(place),
@@ -433,7 +456,7 @@ impl World {
                 resend: Millis::new(100),
             },
         };
-        let origins = (self.mode == Mode::L1).then_some(RULES);
+        let origins = self.mode.cites_l1().then_some(RULES);
         let active = !self.nodes[place].follows;
         Config { timetable: self.timetable, agreement, active, backoff: Backoff::default(), origins }
     }
@@ -449,7 +472,7 @@ impl World {
         self.counts.crashes += 1;
         let downtime = if self.dice.happens(500) { self.dice.below(300) } else { self.dice.below(5 * SLOT.as_u64()) };
         self.agenda.plan(self.now.after(Millis::new(downtime)), Item::Restart { node: place });
-        if self.mode == Mode::Conductor && self.conductor.leader() == Some(place) && self.dice.happens(700) {
+        if self.mode.has_conductor() && self.conductor.leader() == Some(place) && self.dice.happens(700) {
             self.conductor.elect(None);
         }
     }
@@ -583,7 +606,7 @@ fn timetable(mode: Mode, dice: &mut Dice) -> Timetable {
     let stamp = if dice.happens(500) { Stamp::Opening } else { Stamp::Closing };
     let (build_ahead, seal_lead) = match mode {
         Mode::Solo | Mode::OnDemand => (SLOT, Millis::ZERO),
-        Mode::Conductor | Mode::L1 => (Millis::new(dice.below(1_000)), Millis::new(dice.below(200))),
+        Mode::Conductor | Mode::L1 | Mode::Rollup => (Millis::new(dice.below(1_000)), Millis::new(dice.below(200))),
         Mode::Committee => (Millis::new(dice.below(300)), Millis::new(500 + dice.below(300))),
     };
     let config = TimetableConfig { genesis, slot: SLOT, build_ahead, seal_lead, stamp };

@@ -34,6 +34,11 @@ fn l1_survives_200_seeds() {
 }
 
 #[test]
+fn rollup_survives_200_seeds() {
+    all_survive(Mode::Rollup, 0..200);
+}
+
+#[test]
 fn conductor_survives_200_seeds() {
     all_survive(Mode::Conductor, 0..200);
 }
@@ -50,7 +55,7 @@ fn committee_survives_100_more_seeds() {
 
 #[test]
 fn the_same_seed_gives_the_same_digest() {
-    for mode in [Mode::Solo, Mode::OnDemand, Mode::L1, Mode::Conductor, Mode::Committee] {
+    for mode in [Mode::Solo, Mode::OnDemand, Mode::L1, Mode::Conductor, Mode::Rollup, Mode::Committee] {
         let digests: Vec<u128> =
             (0..20).map(|seed| Scenario::new(mode, seed).run().expect("it survives").digest).collect();
         for (seed, digest) in (0..20).zip(&digests) {
@@ -58,6 +63,18 @@ fn the_same_seed_gives_the_same_digest() {
         }
         let distinct: std::collections::BTreeSet<&u128> = digests.iter().collect();
         assert_eq!(distinct.len(), digests.len(), "other seeds give other digests");
+    }
+}
+
+/// Every block of a day passes the invariants on what it cites (`cites_l1`), the drift among them; L1 stalls, reorganises and runs ahead
+/// now and then, and whoever builds changes. Each slot has its block in the end.
+#[test]
+fn a_day_of_blocks_stays_within_the_drift() {
+    let faults = Faults { l1_stall: 2, l1_reorg: 5, l1_ahead: 10, loss: 20, election: 10, crash: 1, ..Faults::NONE };
+    for mode in [Mode::L1, Mode::Rollup] {
+        let scenario = Scenario { faults: Some(faults), slots: 86_400, ..Scenario::new(mode, 7) };
+        let outcome = scenario.run().unwrap_or_else(|failed| panic!("{failed}\nreplay: {}", scenario.replay()));
+        assert!(outcome.blocks + 60 >= scenario.slots, "{mode:?}: {} blocks", outcome.blocks);
     }
 }
 

@@ -12,6 +12,9 @@ use crate::{Backoff, Effect, Effects};
 /// Most decided payloads that wait for those below them, and most heights asked for at once.
 pub const PARKED_MAX: u64 = 32;
 
+/// After so many answers in a row without the block right above the head it is doubted that what is above still is decided.
+const VAIN: u32 = 4;
+
 /// Decided blocks above our head.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(crate) struct CatchUp {
@@ -67,6 +70,11 @@ impl CatchUp {
         if let Some(next) = next {
             self.park(head, next);
         }
+    }
+
+    /// Was the block right above the head asked for again and again, and nobody has it?
+    pub(crate) fn is_in_vain(&self) -> bool {
+        self.fetch.is_some_and(|fetch| fetch.attempt.failures() >= VAIN)
     }
 
     /// Does this answer the range asked for?

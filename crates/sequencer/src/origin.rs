@@ -162,6 +162,13 @@ fn contradiction(question: &Question) -> Option<Contradiction> {
 }
 
 impl NextOrigin {
+    const fn known(self) -> Option<L1Block> {
+        match self {
+            Self::Known(block) => Some(block),
+            Self::Absent | Self::Unasked => None,
+        }
+    }
+
     /// The contradiction in it, if it does not sit on this L1 block.
     fn elsewhere_than(&self, current: &L1Block) -> Option<Contradiction> {
         let Self::Known(next) = self else { return None };
@@ -214,7 +221,7 @@ impl Lookup {
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Origins {
     cited: Option<BlockHash>,
-    /// L1 was asked for the cited block and does not know it.
+    /// L1 does not have the cited block: it was asked for it, or has told of another in its place.
     gone: bool,
     current: Option<L1Block>,
     next: NextOrigin,
@@ -248,6 +255,16 @@ impl Origins {
         if self.current.is_some() {
             self.next = after;
         }
+    }
+
+    /// The block to build on cites this L1 block, as [`Origins::follow`] says, of this height. Where L1 has told of another there, what
+    /// is cited is gone, whatever an endpoint that still knows it would answer.
+    pub fn follow_at(&mut self, cited: L1Origin) {
+        let told = [self.current, self.next.known(), self.after.known()];
+        let another = |block: &L1Block| block.origin.number == cited.number && block.origin.hash != cited.hash;
+        let gone = told.iter().flatten().any(another);
+        self.follow(cited.hash);
+        self.gone |= gone;
     }
 
     /// Forgets what was looked up: L1 may have reorganised.

@@ -336,7 +336,7 @@ impl Sequencer {
         if !self.leads() {
             return;
         }
-        let (head, building) = (self.head(), self.builder.build().and_then(|build| build.attributes.origin));
+        let (head, building) = (self.head(), self.being_made());
         let level = building.is_none() && self.may_lead();
         let slot = self.slot_to_build(now).filter(|_| level);
         let Some(origins) = &mut self.origins else { return };
@@ -344,6 +344,15 @@ impl Sequencer {
         let needs_next = matches!(choice, Some(Choice::NeedNext));
         let sight = Sight { now, head, level, building, needs_next };
         origins.advance(sight, self.backoff, &mut self.queries, effects);
+    }
+
+    /// What the block cites that is being built, or waits for the conductor.
+    fn being_made(&self) -> Option<L1Origin> {
+        let build = self.builder.build().and_then(|build| build.attributes.origin);
+        build.or_else(|| match &self.agreement {
+            Agreement::Conductor(conductor) => conductor.held().and_then(|payload| payload.origin),
+            Agreement::Solo(_) | Agreement::Committee(_) => None,
+        })
     }
 
     /// May this sequencer build when its slot comes, if all else allows it?

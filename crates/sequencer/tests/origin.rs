@@ -232,6 +232,20 @@ fn what_was_not_asked_for_is_no_answer() {
 }
 
 #[test]
+fn a_head_that_cites_another_block_than_l1_told_of_cites_what_is_gone() {
+    let (told, other) = (block(11, 1012), hash(77));
+    let mut origins = Origins::default();
+    origins.follow(hash(10));
+    origins.found(Lookup::ByHash(hash(10)), Some(block(10, 1000)));
+    origins.found(Lookup::ByNumber(11), Some(told));
+    // It was committed before L1 reorganised; an endpoint would still answer for it.
+    origins.follow_at(L1Origin { hash: other, ..told.origin });
+    assert_eq!(origins.contradiction(), Some(Contradiction::OriginGone(other)));
+    origins.follow_at(told.origin);
+    assert_eq!(origins.contradiction(), None);
+}
+
+#[test]
 fn an_origin_that_l1_does_not_know_asks_for_a_reset() {
     let gone = Some(Choice::Reset(Contradiction::OriginGone(hash(10))));
     type WayOut = fn(&mut Origins);

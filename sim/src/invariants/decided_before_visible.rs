@@ -23,7 +23,7 @@ pub fn see(seen: &Seen<'_>) -> Finding {
 fn decided(seen: &Seen<'_>, verb: &str, announcement: &Announcement) -> Finding {
     known(seen, verb, announcement.payload.block)?;
     match (seen.mode, &announcement.certificate) {
-        (Mode::Solo | Mode::OnDemand | Mode::L1 | Mode::Conductor, _) => Ok(()),
+        (Mode::Solo | Mode::OnDemand | Mode::L1 | Mode::Conductor | Mode::Rollup, _) => Ok(()),
         (Mode::Committee, Some(certificate))
             if seen.committee.proves(certificate, Stage::Attest)
                 && certificate.vow.block == announcement.payload.block
@@ -36,7 +36,9 @@ fn decided(seen: &Seen<'_>, verb: &str, announcement: &Announcement) -> Finding 
 }
 
 fn known(seen: &Seen<'_>, verb: &str, block: BlockRef) -> Finding {
-    if block.number.as_u64() == 0 || seen.truth.is_decided(block) {
+    // Who has not heard yet that L1 left it goes on with what was decided.
+    let once = seen.mode == Mode::Rollup && seen.truth.was_decided(block);
+    if block.number.as_u64() == 0 || seen.truth.is_decided(block) || once {
         Ok(())
     } else {
         Err(format!("{verb} block {} ({}), which is not decided", block.number, block.hash))

@@ -58,7 +58,7 @@ impl DurableBeforeVisible {
                 let hash = Some(announcement.payload.block.hash);
                 let durable = match seen.mode {
                     Mode::Solo | Mode::OnDemand | Mode::L1 => disk.payload == hash,
-                    Mode::Conductor => true,
+                    Mode::Conductor | Mode::Rollup => true,
                     Mode::Committee => {
                         let block = announcement.payload.block;
                         disk.certified == block || disk.certified.number > block.number

@@ -44,7 +44,18 @@ impl IdenticalRetry {
         let last = &mut self.last[seen.node];
         match seen.effect {
             Effect::Persist(Record::Payload(payload)) => same_height(&mut last.persisted, payload, "persists"),
-            Effect::Commit(payload) => same_height(&mut last.committed, payload, "commits"),
+            Effect::Commit(payload) => {
+                // What cites an L1 block that is no more has to give way to another.
+                let left = |payload: &Payload| payload.origin.zip(seen.l1).is_some_and(|(origin, l1)| !l1.has(&origin));
+                last.committed.take_if(|earlier| left(earlier));
+                same_height(&mut last.committed, payload, "commits")
+            }
+            Effect::SetHeads(heads) => {
+                let head = heads.unsafe_head();
+                // Another was decided at its height: what was made for it is no more.
+                last.committed.take_if(|earlier| earlier.block.number <= head.number && earlier.block != head);
+                Ok(())
+            }
             Effect::Propose(proposal) => {
                 let earlier = last.proposed.replace(proposal.payload.clone());
                 match earlier {

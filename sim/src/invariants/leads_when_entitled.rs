@@ -3,7 +3,7 @@
 //! Source: op-conductor's promise of one active sequencer, and the report of two (optimism#13438); turns of a committee are
 //! `types::Committee::proposer`.
 
-use sequencer::{Effect, Event, Role};
+use sequencer::{Effect, Event, QueryId, Role};
 use types::{BlockNumber, MemberId};
 
 use super::{Finding, Seen};
@@ -13,6 +13,10 @@ use crate::world::Mode;
 #[derive(Clone, Debug)]
 pub struct LeadsWhenEntitled {
     told: Vec<Told>,
+    /// What each asked the conductor last: older answers say nothing.
+    asked: Vec<Option<QueryId>>,
+    /// Does the backend derive its chain from L1, so that what it says holds?
+    derives: bool,
 }
 
 /// What one node was told. Whoever is elected must see where the conductor's chain ends before it builds.
@@ -25,8 +29,8 @@ enum Told {
 
 impl LeadsWhenEntitled {
     /// For so many nodes, none of which leads.
-    pub fn of(nodes: usize) -> Self {
-        Self { told: vec![Told::Follow; nodes] }
+    pub fn of(nodes: usize, mode: Mode) -> Self {
+        Self { told: vec![Told::Follow; nodes], asked: vec![None; nodes], derives: mode.cites_l1() }
     }
 
     /// An election, or the conductor's answer.
@@ -35,8 +39,13 @@ impl LeadsWhenEntitled {
         match (event, *told) {
             (Event::Leadership(Role::Leader), _) => *told = Told::Lead,
             (Event::Leadership(Role::Follower), _) => *told = Told::Follow,
-            (Event::ConductorTold { head, .. }, Told::Lead | Told::LeadFrom(_)) => {
+            (Event::ConductorTold { head, query }, Told::Lead | Told::LeadFrom(_))
+                if self.asked[node] == Some(*query) =>
+            {
                 *told = Told::LeadFrom(head.map_or(BlockNumber::GENESIS, |head| head.number));
+            }
+            (Event::HeadsTold { heads, .. }, Told::LeadFrom(from)) if self.derives => {
+                *told = Told::LeadFrom(from.min(heads.unsafe_head().number));
             }
             _ => {}
         }
@@ -48,16 +57,20 @@ impl LeadsWhenEntitled {
     }
 
     /// Looks at everything that makes a block.
-    pub fn see(&self, seen: &Seen<'_>) -> Finding {
+    pub fn see(&mut self, seen: &Seen<'_>) -> Finding {
         let (slot, parent) = match seen.effect {
             Effect::Open { attributes, .. } => (Some(attributes.slot), Some(attributes.parent.number)),
+            Effect::AskConductor { query } => {
+                self.asked[seen.node] = Some(*query);
+                return Ok(());
+            }
             Effect::Seal { .. } => (None, None),
             Effect::Propose(proposal) => (Some(proposal.slot), None),
             _ => return Ok(()),
         };
         let entitled = match seen.mode {
             Mode::Solo | Mode::OnDemand | Mode::L1 => true,
-            Mode::Conductor => match self.told[seen.node] {
+            Mode::Conductor | Mode::Rollup => match self.told[seen.node] {
                 Told::Follow => false,
                 Told::Lead => parent.is_none(),
                 Told::LeadFrom(head) => parent.is_none_or(|parent| parent >= head),

@@ -35,7 +35,7 @@ impl NoBlockForThePast {
         let (slot, current) = (attributes.slot, seen.timetable.slot_at(seen.clock));
         if attributes.timestamp <= attributes.parent.timestamp {
             Err(format!("dates a block {} on a parent of {}", attributes.timestamp, attributes.parent.timestamp))
-        } else if seen.mode == Mode::L1 {
+        } else if seen.mode.cites_l1() {
             let due = seen.timetable.slot_after(attributes.parent.timestamp);
             if slot == due { Ok(()) } else { Err(format!("opens a build for slot {slot}, and slot {due} has none")) }
         } else if slot < current && seen.mode != Mode::OnDemand {

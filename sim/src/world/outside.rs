@@ -1,6 +1,6 @@
 //! What becomes of effects: calls that fail, are slow or unclear, and messages that are lost, late or doubled.
 
-use sequencer::{Effect, Event, Peer, Record, Sequencer};
+use sequencer::{Effect, Event, Peer, QueryId, Record, Sequencer};
 use types::{Announcement, Attestation, BlockNumber, Failure, Millis, Payload, Proposal, Timestamp};
 
 use super::{Item, LONGEST, MADE_MAX, Mode, SERVED_MAX, USUAL, World};
@@ -20,7 +20,7 @@ impl World {
                 timetable: &self.timetable,
                 truth: &self.truth,
                 heads: self.nodes[place].heart.as_ref().map_or(self.nodes[place].backend.heads(), Sequencer::heads),
-                l1: (self.mode == Mode::L1).then_some(&self.l1),
+                l1: self.mode.cites_l1().then_some(&self.l1),
             };
             self.oracle.see(&seen)?;
         }
@@ -62,7 +62,7 @@ impl World {
             Effect::AskHeads { query } => self.ask_heads(place, query),
             Effect::AskConductor { query } => self.call(
                 place,
-                |world| world.conductor.head(place).map(|head| Event::ConductorTold { query, head: Some(head) }),
+                |world| world.ask_conductor(place, query),
                 |failure| Event::AskFailed { query, failure },
             ),
             Effect::AskOrigin { query, block } => self.call(
@@ -172,7 +172,7 @@ impl World {
     pub(super) fn make(&mut self, payload: &Payload) {
         let hash = payload.block.hash;
         if let Some(origin) = payload.origin {
-            self.l1.cite(hash, origin);
+            self.l1.cite(payload.block, origin);
         }
         if self.made.insert(hash, payload.clone()).is_none() {
             self.made_order.push_back(hash);
@@ -202,9 +202,13 @@ impl World {
     /// A payload reaches the conductor, even if its sender has died since.
     pub(super) fn commit(&mut self, from: usize, run: u32, payload: Payload, answered: bool) -> Result<(), Violation> {
         let block = payload.block.hash;
-        let answer = match self.conductor.commit(from, &payload) {
+        let in_place = self.is_in_place(&payload);
+        let answer = match self.conductor.commit(from, &payload, in_place) {
             Ok(grown) => {
                 if grown {
+                    if in_place {
+                        self.truth.take_back(payload.block.number.as_u64() - 1);
+                    }
                     let broken = |what| Violation { invariant: "decided_per_height", node: from, what };
                     self.truth.decide(Announcement { payload, certificate: None }).map_err(broken)?;
                 }
@@ -218,11 +222,18 @@ impl World {
         Ok(())
     }
 
+    /// Its newest block, but of those that L1 bears: what cites an L1 block that is no more counts for nothing.
+    fn ask_conductor(&self, place: usize, query: QueryId) -> Result<Event, Failure> {
+        let head = self.conductor.head(place)?;
+        let head = if self.mode.cites_l1() { self.l1.borne(head) } else { head };
+        Ok(Event::ConductorTold { query, head: Some(head) })
+    }
+
     fn fetch(&mut self, place: usize, from: BlockNumber, to: BlockNumber) {
         self.counts.fetches += 1;
         let reach = match self.mode {
             Mode::Solo | Mode::OnDemand if self.nodes[place].follows && self.is_cut(0, place) => 0,
-            Mode::Solo | Mode::OnDemand | Mode::L1 | Mode::Conductor => self.truth.height(),
+            Mode::Solo | Mode::OnDemand | Mode::L1 | Mode::Conductor | Mode::Rollup => self.truth.height(),
             Mode::Committee => {
                 let server = self.draw_node();
                 let reached = self.is_cut(server, place) || self.is_cut(place, server);

@@ -91,6 +91,11 @@ impl Conductor {
         self.sight = Sight::Unsure;
     }
 
+    /// What the conductor told of its chain is doubted: look again.
+    pub(crate) fn doubt(&mut self) {
+        self.sight = Sight::Unsure;
+    }
+
     /// Our payload is sealed: decided once the conductor holds it.
     pub(crate) fn sealed(&mut self, payload: Payload, build: BuildId, effects: &mut Effects) {
         effects.push(Effect::Commit(payload.clone()));
@@ -98,6 +103,11 @@ impl Conductor {
             effects.push(Effect::Announce(Announcement { payload: payload.clone(), certificate: None }));
         }
         self.held = Some(Held { payload, build, commit: Attempt::default() });
+    }
+
+    /// The payload that waits to be decided.
+    pub(crate) fn held(&self) -> Option<&Payload> {
+        self.held.as_ref().map(|held| &held.payload)
     }
 
     /// Does this answer a commit?
@@ -138,8 +148,7 @@ impl Conductor {
     /// The conductor's chain ends here.
     pub(crate) fn told(&mut self, head: BlockRef, theirs: Option<BlockRef>, effects: &mut Effects) -> Told {
         self.sight = Sight::Sure;
-        let Some(theirs) = theirs else { return Told::Level };
-        if let Some(held) = &self.held {
+        if let (Some(held), Some(theirs)) = (&self.held, theirs) {
             let ours = held.payload.block;
             if ours == theirs {
                 return self.committed().map_or(Told::Level, Told::HeldIsDecided);
@@ -148,13 +157,21 @@ impl Conductor {
                 self.give_up_held(effects);
             }
         }
-        match theirs.number.cmp(&head.number) {
-            std::cmp::Ordering::Less => Told::Level,
-            std::cmp::Ordering::Equal if theirs.hash == head.hash => Told::Level,
-            std::cmp::Ordering::Equal => Told::Fork(theirs),
-            std::cmp::Ordering::Greater => {
+        match theirs {
+            Some(theirs) if theirs.number > head.number => {
                 self.sight = Sight::Unsure;
                 Told::Ahead(theirs)
+            }
+            Some(theirs) if theirs.number == head.number && theirs.hash != head.hash => {
+                self.sight = Sight::Unsure;
+                Told::Fork(theirs)
+            }
+            Some(_) | None => {
+                // Nothing is to come between our head and what we hold.
+                if self.held.as_ref().is_some_and(|held| !held.payload.block.extends(&head)) {
+                    self.give_up_held(effects);
+                }
+                Told::Level
             }
         }
     }
@@ -169,20 +186,20 @@ impl Conductor {
     /// The chain moved: a payload held for a height that is taken is lost, unless it is the very one.
     pub(crate) fn advanced(&mut self, head: BlockRef, effects: &mut Effects) {
         let Some(held) = &self.held else { return };
-        if held.payload.block == head {
+        let ours = held.payload.block;
+        if ours == head {
             self.held = None;
-        } else if held.payload.block.number <= head.number {
+        } else if ours.number <= head.number || ours.number == head.number.next() && !ours.extends(&head) {
             self.give_up_held(effects);
         }
     }
 
-    /// The chain was taken back, or derived anew: a payload held for another chain is lost, and where the conductor stands is asked
-    /// again.
+    /// The chain was taken back, or derived anew, or its backend has lost some of it. Where the conductor stands is asked again: that
+    /// tells whether the payload that we hold still has a place. It may be committed, so that no other is to be made for its height
+    /// before.
     pub(crate) fn taken_back(&mut self, head: BlockRef, effects: &mut Effects) {
         self.sight = Sight::Unsure;
-        if self.held.as_ref().is_some_and(|held| !held.payload.block.extends(&head)) {
-            self.give_up_held(effects);
-        }
+        self.advanced(head, effects);
     }
 
     /// A leader asks where the conductor stands unless it is sure, and repeats a failed commit once it is.

@@ -86,7 +86,7 @@ impl Selector {
         self.head = origin.map(|_| head.hash);
         self.absences = 0;
         if let Some(origin) = origin {
-            self.origins.follow(origin.hash);
+            self.origins.follow_at(origin);
         }
     }
 

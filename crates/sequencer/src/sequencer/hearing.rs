@@ -96,7 +96,7 @@ impl Sequencer {
             Event::HeadsSet { .. } => self.heads_set(effects),
             Event::SetHeadsFailed { failure, .. } => self.set_heads_failed(now, failure, effects),
             Event::HeadsTold { heads, .. } => self.heads_told(now, heads, effects),
-            Event::ConductorTold { head, .. } => self.conductor_told(head, effects),
+            Event::ConductorTold { head, .. } => self.conductor_told(now, head, effects),
             Event::AskFailed { query, failure } => self.ask_failed(now, query, failure, effects),
             Event::Fetched { found, .. } => self.fetched(now, found),
             Event::Leadership(role) => {
@@ -244,7 +244,7 @@ impl Sequencer {
         if let Agreement::Committee(council) = &mut self.agreement {
             council.reset(theirs);
         }
-        if l1_decides && theirs != ours {
+        if l1_decides {
             return self.follow_l1(theirs, effects);
         }
         self.catch_up.learned(theirs, ours);
@@ -291,14 +291,14 @@ impl Sequencer {
         demands.stands_at(coming.map_or(BlockNumber::new(u64::MAX), |_| head.number));
     }
 
-    fn conductor_told(&mut self, theirs: Option<BlockRef>, effects: &mut Effects) {
+    fn conductor_told(&mut self, now: Timestamp, theirs: Option<BlockRef>, effects: &mut Effects) {
         let head = self.head();
         let Agreement::Conductor(conductor) = &mut self.agreement else { return };
         match conductor.told(head, theirs, effects) {
             Told::Level => {}
             Told::HeldIsDecided(decided) => self.catch_up.park(head, decided),
             Told::Ahead(block) => self.catch_up.learned(head, block),
-            Told::Fork(theirs) => self.halt(HaltReason::Fork { ours: head, theirs }, effects),
+            Told::Fork(theirs) => self.contradicted(now, theirs, effects),
         }
     }
 
@@ -331,6 +331,13 @@ impl Sequencer {
         let agreement = &self.agreement;
         let found = found.into_iter().filter_map(|announcement| accept(agreement, announcement));
         self.catch_up.fetched(now, head, found, self.backoff);
+        // Where L1 is cited, what was decided may be gone before we heard of it.
+        if self.origins.is_some() && self.catch_up.is_in_vain() {
+            self.catch_up.taken_back(head);
+            if let Agreement::Conductor(conductor) = &mut self.agreement {
+                conductor.doubt();
+            }
+        }
     }
 
     fn commit_failed(&mut self, now: Timestamp, failure: Failure, effects: &mut Effects) {
@@ -389,6 +396,11 @@ impl Sequencer {
         if self.origins.is_some() {
             if self.awaits_l1s_word() {
                 return;
+            }
+            let head = self.head();
+            if safe.number > head.number && matches!(self.agreement, Agreement::Conductor(_)) {
+                // Another has led, and we are behind.
+                return self.catch_up.learned(head, safe);
             }
             if self.is_contradicted_by(safe) {
                 return self.ask_heads(now, effects);

@@ -7,6 +7,7 @@ mod conductor;
 mod demands;
 mod effect_sequences;
 mod origins;
+mod origins_conductor;
 mod recovery;
 mod retries;
 mod slots;

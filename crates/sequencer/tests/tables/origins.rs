@@ -10,7 +10,7 @@ use super::*;
 const CITED: u8 = 100;
 const CITED_AT: u64 = START - 1_000;
 
-fn rules() -> OriginRules {
+pub(crate) fn rules() -> OriginRules {
     let drift = Millis::new(5_000);
     OriginRules {
         drift: Drift { bedrock: drift, fjord: drift, fjord_begins: None },
@@ -22,25 +22,25 @@ fn rules() -> OriginRules {
 }
 
 /// An L1 block of this height and so many milliseconds into slot 0, on the one below.
-fn l1(number: u8, at: i64) -> L1Block {
+pub(crate) fn l1(number: u8, at: i64) -> L1Block {
     let timestamp = Timestamp::from_millis(START.saturating_add_signed(at));
     let origin = L1Origin { number: number.into(), hash: BlockHash::new([number; 32]), timestamp };
     L1Block { origin, parent: BlockHash::new([number - 1; 32]) }
 }
 
-fn cited() -> L1Block {
+pub(crate) fn cited() -> L1Block {
     L1Block { origin: L1Origin { timestamp: Timestamp::from_millis(CITED_AT), ..l1(CITED, 0).origin }, ..l1(CITED, 0) }
 }
 
-fn origin_told(count: u64, block: L1Block) -> Event {
+pub(crate) fn origin_told(count: u64, block: L1Block) -> Event {
     Event::OriginTold { query: query(count), origin: Some(block.origin) }
 }
 
-fn found(count: u64, block: L1Block) -> Event {
+pub(crate) fn found(count: u64, block: L1Block) -> Event {
     Event::L1Found { query: query(count), block: Some(block) }
 }
 
-fn absent(count: u64) -> Event {
+pub(crate) fn absent(count: u64) -> Event {
     Event::L1Found { query: query(count), block: None }
 }
 
@@ -48,21 +48,21 @@ fn look_up_failed(count: u64, failure: Failure) -> Event {
     Event::LookUpFailed { query: query(count), failure }
 }
 
-fn moved(head: u64) -> Event {
+pub(crate) fn moved(head: u64) -> Event {
     Event::L1Moved { head, reorganised: false }
 }
 
-fn reorganised(head: u64) -> Event {
+pub(crate) fn reorganised(head: u64) -> Event {
     Event::L1Moved { head, reorganised: true }
 }
 
-fn sealed_citing(build: u64, block: BlockRef, origin: L1Block) -> Event {
+pub(crate) fn sealed_citing(build: u64, block: BlockRef, origin: L1Block) -> Event {
     let payload = Payload { origin: Some(origin.origin), ..payload(block) };
     Event::Sealed { build: BuildId::new(build), payload }
 }
 
-fn citing(rules: OriginRules) -> Table {
-    let mut table = Table::of(AgreementConfig::Solo, 0, 0);
+pub(crate) fn citing(agreement: AgreementConfig, rules: OriginRules) -> Table {
+    let mut table = Table::of(agreement, 0, 0);
     table.config.origins = Some(rules);
     table.heart = Sequencer::new(table.config.clone(), Heads::at(genesis()));
     table
@@ -70,7 +70,7 @@ fn citing(rules: OriginRules) -> Table {
 
 /// Up to where only the next L1 block is not known: question 3 is out for it. Genesis is of the slot before the one of `at`.
 fn but_for_next(rules: OriginRules, at: i64) -> Table {
-    let mut table = citing(rules);
+    let mut table = citing(AgreementConfig::Solo, rules);
     let before = START.saturating_add_signed(at - at.rem_euclid(1_000) - 1_000);
     let head = BlockRef { timestamp: Timestamp::from_millis(before), ..genesis() };
     table.heart = Sequencer::new(table.config.clone(), Heads::at(head));
@@ -109,7 +109,7 @@ fn each_row_of_the_selector() {
 
 #[test]
 fn an_origin_that_l1_does_not_know_leads_to_a_reset() {
-    let mut table = citing(rules());
+    let mut table = citing(AgreementConfig::Solo, rules());
     table
         .wakes(0, &["ask origin of genesis"])
         .hears(1, origin_told(1, cited()), &["look up hash 100"])
@@ -140,7 +140,7 @@ fn l1_that_does_not_answer_is_asked_with_patience_and_holds_up_nothing_within_th
     // A failure is no reason to wait.
     but_for_next(rules(), 0).hears(10, look_up_failed(3, Failure::Retry), &["open 1 for slot 0 on genesis citing 100"]);
     // The origin itself has to be known.
-    citing(rules())
+    citing(AgreementConfig::Solo, rules())
         .wakes(0, &["ask origin of genesis"])
         .hears(1, Event::AskFailed { query: query(1), failure: Failure::Retry }, &[])
         .wakes(51, &["ask origin of genesis"])
@@ -156,7 +156,7 @@ fn an_answer_about_another_block_is_none() {
     but_for_next(rules(), 0)
         .hears(1, found(3, l1(102, 0)), &["open 1 for slot 0 on genesis citing 100"])
         .wakes(51, &["look up 101"]);
-    citing(rules())
+    citing(AgreementConfig::Solo, rules())
         .wakes(0, &["ask origin of genesis"])
         .hears(1, origin_told(1, cited()), &["look up hash 100"])
         .hears(2, found(2, l1(99, -2_000)), &[])
@@ -283,7 +283,7 @@ fn news_of_what_landed_that_contradict_the_chain_lead_to_a_reset() {
         (a1, genesis(), vec!["set heads A1"]),
     ];
     for (safe, finalized, expected) in rows {
-        let mut table = citing(rules());
+        let mut table = citing(AgreementConfig::Solo, rules());
         table.heart = Sequencer::new(table.config.clone(), Heads::new(a1, genesis(), genesis()).expect("in order"));
         table
             .wakes(1_000, &["ask origin of A1"])
@@ -300,7 +300,7 @@ fn news_of_what_landed_that_contradict_the_chain_lead_to_a_reset() {
 fn what_is_final_stays_final() {
     let a1 = block("A1", genesis(), 0);
     let (a2, b2) = (block("A2", a1, 1), block("B2", a1, 1));
-    let mut table = citing(rules());
+    let mut table = citing(AgreementConfig::Solo, rules());
     table.heart = Sequencer::new(table.config.clone(), Heads::new(a2, a1, a1).expect("in order"));
     table
         .wakes(2_000, &["ask origin of A2"])
@@ -377,7 +377,7 @@ fn too_far_ahead_of_what_landed_nothing_is_built() {
     let a1 = block("A1", genesis(), 0);
     let a2 = block("A2", a1, 1);
     for (limit, builds) in [(Some(2), false), (Some(3), true), (Some(0), true), (None, true)] {
-        let mut table = citing(OriginRules { max_safe_lag: limit, ..rules() });
+        let mut table = citing(AgreementConfig::Solo, OriginRules { max_safe_lag: limit, ..rules() });
         table.heart = Sequencer::new(table.config.clone(), heads(a2, genesis(), genesis()));
         let landed = Event::Landed { safe: a1, finalized: genesis() };
         if builds {
@@ -395,7 +395,7 @@ fn too_far_ahead_of_what_landed_nothing_is_built() {
 
 #[test]
 fn who_does_not_lead_asks_nothing() {
-    let mut table = citing(rules());
+    let mut table = citing(AgreementConfig::Solo, rules());
     table.config.active = false;
     table.heart = Sequencer::new(table.config.clone(), Heads::at(genesis()));
     table.wakes(0, &[]).hears(1, moved(105), &[]).hears(2, Event::Start, &["ask origin of genesis"]).hears(
