@@ -181,7 +181,8 @@ fn read_file(path: &Path) -> Result<String, Failure> {
     })
 }
 
-fn surroundings() -> Surroundings {
+/// The machine and the user.
+pub(crate) fn surroundings() -> Surroundings {
     let processors = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     let variable = |name: &str| std::env::var_os(name).filter(|text| !text.is_empty()).map(PathBuf::from);
     // The XDG base directory specification; without a home, the working directory.

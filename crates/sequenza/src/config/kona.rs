@@ -126,7 +126,14 @@ pub(super) const NODE: &[Setting] = &[
         "BLOCKS",
         Is("0"),
         SEQUENCER,
-        "0: no limit. Others are refused: what is safe is not derived yet, so that the limit would stop the chain for good",
+        "Build nothing while the newest block is so many ahead of the safe one; 0: no limit. Needs --l2-follow-source",
+    ),
+    value(
+        "l2-follow-source",
+        "URL",
+        Computed("none: nothing becomes safe"),
+        SEQUENCER,
+        "JSON-RPC of a node that derives this chain: what is safe and final there, on the same L1 and the same chain, is so here. (Nothing is derived here yet)",
     ),
     switch("rpc.disabled", "false", ENDPOINTS, "Serve no JSON-RPC, health or metrics on the node's own port"),
     value(
@@ -201,7 +208,6 @@ const VARIABLES: &[(&str, Option<&str>)] = &[
 
 const NO_PEERS: &str =
     "blocks are not sent to peers yet: whoever follows the chain reads it from L1 or from the engine; leave it out";
-const NO_DERIVATION: &str = "what was published on L1 is not derived yet, and so nothing is followed; leave it out";
 const NO_CONDUCTOR: &str = "op-conductor is not asked yet, and a block must not be published without it: run alone, or wait for \
                             the release that asks it";
 const NO_FORK_CHANGES: &str = "fork times are those of the rollup's configuration: change them in --l2-config-file";
@@ -211,7 +217,6 @@ const NO_LOG_FILES: &str =
 /// kona-node's flags, less those in the table of settings.
 pub(super) const REFUSED: &[Refused] = &[
     with_value("l2-trust-rpc", "blocks of the engine are always checked against their hashes; leave it out"),
-    with_value("l2-follow-source", NO_DERIVATION),
     with_value("interop.dependency-set", "interop begins with Lagoon, whose rules are not here; leave it out"),
     with_value("conductor.rpc", NO_CONDUCTOR),
     with_value("conductor.rpc.timeout", NO_CONDUCTOR),

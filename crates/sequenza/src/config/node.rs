@@ -1,7 +1,10 @@
 //! What the settings of `sequenza node` mean.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
+
+use optimism::RollupConfig;
 
 use super::raw::{Fault, Raw};
 use super::resolve::{
@@ -31,6 +34,10 @@ pub(crate) struct Node {
     /// How deep below L1's head a block has to be before it is cited.
     pub(crate) confirmations: u64,
     pub(crate) recovering: bool,
+    /// How many blocks the newest may be ahead of the safe one.
+    pub(crate) max_safe_lag: Option<u64>,
+    /// The node whose word is taken on what is safe.
+    pub(crate) follow_source: Option<String>,
     pub(crate) endpoints: Endpoints,
     pub(crate) admin: bool,
     /// Where it is kept whether the operator started or stopped the sequencer.
@@ -48,6 +55,8 @@ pub(crate) enum RollupSource {
     File(PathBuf, Option<u64>),
     /// The registry's `configs.json`, and which chain of it.
     Registry(PathBuf, String),
+    /// This one, from whoever runs a node inside a program.
+    Given(Arc<RollupConfig>),
 }
 
 /// How L1 is reached.
@@ -90,20 +99,39 @@ impl std::fmt::Debug for SecretSource {
 
 /// Reads every setting. Either all of them hold, or all faults are told.
 pub(crate) fn resolve_node(raw: &Raw, around: &Surroundings) -> Result<Node, Vec<Fault>> {
-    read_with(raw, |reader| read_all(reader, around)).0
+    read_with(raw, |reader| read_all(reader, rollup, around)).0
 }
 
-fn read_all(reader: &mut Reader<'_>, around: &Surroundings) -> Option<Node> {
+/// The same for a rollup whose configuration is at hand.
+pub(crate) fn resolve_node_of(config: Arc<RollupConfig>, raw: &Raw, around: &Surroundings) -> Result<Node, Vec<Fault>> {
+    let given = |reader: &mut Reader<'_>| {
+        for key in ["l2-config-file", "registry", "chain"] {
+            if reader.is_given(key) {
+                reader.fault(key, "has no effect where the rollup's configuration is given; leave it out");
+            }
+        }
+        Some(RollupSource::Given(config))
+    };
+    read_with(raw, |reader| read_all(reader, given, around)).0
+}
+
+fn read_all(
+    reader: &mut Reader<'_>,
+    rollup: impl FnOnce(&mut Reader<'_>) -> Option<RollupSource>,
+    around: &Surroundings,
+) -> Option<Node> {
     mode(reader);
     let rollup = rollup(reader);
     let data_dir = data_dir(reader);
     let l1 = l1(reader);
     let engine = engine(reader);
     let max_safe_lag = reader.value("sequencer.max-safe-lag", 0, |text| number(text, 0, u64::MAX));
-    if max_safe_lag > 0 {
+    let follow_source = reader.optional("l2-follow-source", |text| over_http(text).map(|()| text.to_owned()));
+    if max_safe_lag > 0 && !reader.is_given("l2-follow-source") {
         reader.fault(
             "sequencer.max-safe-lag",
-            "what is safe is not derived from L1 yet, so that the limit would stop the chain for good; leave it out",
+            "what is safe is not derived from L1 yet, so that the limit would stop the chain for good: name a node that does by \
+             --l2-follow-source, or leave it out",
         );
     }
     let node = Node {
@@ -116,6 +144,8 @@ fn read_all(reader: &mut Reader<'_>, around: &Surroundings) -> Option<Node> {
         active: !reader.switch("sequencer.stopped"),
         confirmations: reader.value("sequencer.l1-confs", 0, |text| number(text, 0, CONFIRMATIONS_MAX)),
         recovering: reader.switch("sequencer.recover"),
+        max_safe_lag: (max_safe_lag > 0).then_some(max_safe_lag),
+        follow_source,
         endpoints: endpoints(reader),
         admin: reader.switch("rpc.enable-admin"),
         admin_state: reader.optional("rpc.admin-state", file),
@@ -344,7 +374,7 @@ mod tests {
 
     #[test]
     fn every_setting_is_read() {
-        let mut read = read_with(&with(&[]), |reader| read_all(reader, &around())).1;
+        let mut read = read_with(&with(&[]), |reader| read_all(reader, rollup, &around())).1;
         let mut keys: Vec<_> = ChainKind::Node.settings().map(|setting| setting.key).collect();
         read.sort_unstable();
         keys.sort_unstable();
@@ -375,6 +405,8 @@ mod tests {
             vec![("sequencer.stopped", "true")],
             vec![("sequencer.l1-confs", "0")],
             vec![("sequencer.recover", "true")],
+            vec![("l2-follow-source", "http://other")],
+            vec![("l2-follow-source", "http://other"), ("sequencer.max-safe-lag", "100")],
             vec![("rpc.disabled", "true")],
             vec![("rpc.addr", "0.0.0.0")],
             vec![("port", "1")],
@@ -400,7 +432,7 @@ mod tests {
         let node = resolve_node(&of_registry, &around()).unwrap();
         assert_eq!(node.rollup, RollupSource::Registry(PathBuf::from("configs.json"), "op".to_owned()));
         // Each setting is in the table, or has one position and is judged in the next test.
-        let tried = table.iter().flatten().map(|(key, _)| *key).chain(["mode", "registry", "sequencer.max-safe-lag"]);
+        let tried = table.iter().flatten().map(|(key, _)| *key).chain(["mode", "registry"]);
         let tried: std::collections::BTreeSet<_> = tried.collect();
         for setting in super::super::kona::NODE {
             assert!(tried.contains(setting.key), "{} is not tried", setting.key);

@@ -23,5 +23,5 @@ mod stop;
 
 pub(crate) use self::evm::{run as run_evm, verify as verify_evm};
 pub(crate) use self::folder::holds_chain;
-pub(crate) use self::rollup::run as run_node;
+pub(crate) use self::rollup::{Custom, open as open_node, run as run_node};
 pub(crate) use self::starknet::{open_chain, run as run_starknet};

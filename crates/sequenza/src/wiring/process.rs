@@ -39,6 +39,18 @@ impl Process {
     pub(super) async fn begin(endpoints: &Endpoints) -> Result<Self, Failure> {
         let supervisor = Supervisor::new();
         stop::on_signals(supervisor.stop());
+        Self::under(supervisor, endpoints).await
+    }
+
+    /// The same inside another program, to which the signals belong.
+    ///
+    /// # Errors
+    /// When a socket cannot be opened.
+    pub(super) async fn inside(endpoints: &Endpoints) -> Result<Self, Failure> {
+        Self::under(Supervisor::new(), endpoints).await
+    }
+
+    async fn under(supervisor: Supervisor, endpoints: &Endpoints) -> Result<Self, Failure> {
         let sockets = Sockets::open(endpoints).await?;
         let registry = Registry::with_prefix("sequenza");
         Ok(Process { supervisor, registry, sockets, websocket_on_http: endpoints.websocket_on_http })

@@ -16,28 +16,32 @@ mod api;
 mod attributes;
 mod chains;
 mod embedded;
+mod follow_source;
 mod metrics;
 mod on_l1;
 mod origins;
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
-use engine::{EngineBackend, EngineClient, Handed, HttpTransport, Secret, SecretError, Transport};
+use engine::{AttributesBuilder, EngineBackend, EngineClient, Handed, HttpTransport, Secret, SecretError, Transport};
 use l1::{Epochs, EpochsConfig, Follower, FollowerConfig};
-use node::{Backend, BackendError, Outside};
+use node::{Backend, BackendError, DriverHandle, L1Origins, Outside};
 use optimism::RollupConfig;
 use rpc::{Namespace, Service, Surface};
 use sequencer::{AgreementConfig, Backoff, Config, Stamp, Timetable, TimetableConfig};
 use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
 use types::{Failure as Remedy, Millis, Timestamp};
 
 use self::admin_state::AdminState;
 use self::api::NodeApi;
 use self::attributes::OpAttributes;
 use self::embedded::Embedded;
+use self::follow_source::FollowSource;
 use self::metrics::{EngineCalls, L1Gauges};
 use self::on_l1::OnL1;
 use self::origins::{Lookups, NEWS_MAX, tell_news};
@@ -62,6 +66,64 @@ const HANDED: &str = "handed";
 /// How long a call to the chain in this process may take.
 const EMBEDDED_DEADLINE: Duration = Duration::from_secs(60);
 
+/// What a program that has the node inside puts in the place of our own.
+#[derive(Default)]
+pub(crate) struct Custom {
+    /// Around the attributes builder.
+    pub(crate) attributes: Option<Around<dyn AttributesBuilder>>,
+    /// Around the view of L1.
+    pub(crate) origins: Option<Around<dyn L1Origins>>,
+    /// The engine's secret.
+    pub(crate) secret: Option<Secret>,
+}
+
+/// Makes one of its kind around another.
+pub(crate) type Around<T> = Box<dyn FnOnce(Arc<T>) -> Arc<T> + Send>;
+
+fn around<T: ?Sized>(inner: Arc<T>, outer: Option<Around<T>>) -> Arc<T> {
+    match outer {
+        Some(outer) => outer(inner),
+        None => inner,
+    }
+}
+
+/// A node that stands, and is served by [`Opened::run`].
+pub(crate) struct Opened {
+    process: Process,
+    service: Service,
+    banner: RollupBanner,
+    driver: DriverHandle,
+    embedded: Option<SocketAddr>,
+    /// Locked for as long as the node runs.
+    folder: store::DataDir,
+}
+
+impl Opened {
+    /// Where the JSON-RPC of the node is, and that of the chain in this process.
+    pub(crate) fn places(&self) -> (Option<&str>, Option<SocketAddr>) {
+        (self.banner.places.http.as_deref(), self.embedded)
+    }
+
+    pub(crate) fn driver(&self) -> &DriverHandle {
+        &self.driver
+    }
+
+    /// Cancelled, it ends the node.
+    pub(crate) fn stop(&self) -> CancellationToken {
+        self.process.supervisor.stop()
+    }
+
+    /// Serves it until it is told to stop or a part of it ends.
+    ///
+    /// # Errors
+    /// When a part of it ended.
+    pub(crate) async fn run(self, said: &str) -> Result<(), Failure> {
+        let ended = self.process.run(said, self.service).await;
+        drop((self.driver, self.folder));
+        ended
+    }
+}
+
 /// Runs the node until it is told to stop or a part of it ends.
 ///
 /// # Errors
@@ -69,17 +131,33 @@ const EMBEDDED_DEADLINE: Duration = Duration::from_secs(60);
 pub(crate) async fn run(settings: Node) -> Result<(), Failure> {
     let process = Process::begin(&settings.endpoints).await?;
     let stop = process.supervisor.stop();
+    let running = async {
+        let Some(opened) = start(settings, Custom::default(), process).await? else { return Ok(()) };
+        let said = opened.banner.text();
+        opened.run(&said).await
+    };
     tokio::select! {
         biased;
-        ended = start(settings, process) => ended,
+        ended = running => ended,
         // Whoever waits for L1 or the engine at the start is not kept by them. A process that runs ends by itself.
         () = async { stop.cancelled().await; tokio::time::sleep(node::STOP_GRACE * 2).await } => Ok(()),
     }
 }
 
-async fn start(settings: Node, mut process: Process) -> Result<(), Failure> {
+/// A node inside another program, to which signals and the standard output belong.
+///
+/// # Errors
+/// With the reason.
+pub(crate) async fn open(settings: Node, custom: Custom) -> Result<Opened, Failure> {
+    let process = Process::inside(&settings.endpoints).await?;
+    let opened = start(settings, custom, process).await?;
+    opened.ok_or_else(|| Failure::new(Exit::Internal, "it was told to stop before anybody could"))
+}
+
+/// Opens everything. `None` if it was told to stop meanwhile.
+async fn start(settings: Node, custom: Custom, mut process: Process) -> Result<Option<Opened>, Failure> {
     let source = settings.rollup.clone();
-    let config = Arc::new(blocking(move || chains::rollup(&source)).await?);
+    let config = blocking(move || chains::rollup(&source)).await?;
     let schedule = chains::schedule(settings.l1_config.as_deref(), config.l1_chain_id)?;
     let timetable = timetable(&config)?;
     let (id, named, home) = (config.l2_chain_id, settings.data_dir.clone(), settings.data_home.clone());
@@ -91,7 +169,7 @@ async fn start(settings: Node, mut process: Process) -> Result<(), Failure> {
         Handed::open(&handed_place, HANDED_KEPT).map_err(|error| Failure::new(exit_of(&error.to_string()), error))
     });
     let handed = handed.await?;
-    let engine = Engine::open(&settings, &folder, &mut process).await?;
+    let engine = Engine::open(&settings, custom.secret, &folder, &mut process).await?;
     let calls = EngineCalls::register(&mut process.registry);
     let client = EngineClient::new(Arc::clone(&engine.transport), engine.deadline);
     let client = client.observed(Arc::new(move |call: &engine::Ended<'_>| calls.ended(call)));
@@ -105,7 +183,7 @@ async fn start(settings: Node, mut process: Process) -> Result<(), Failure> {
     };
     tokio::select! {
         biased;
-        () = stop.cancelled() => return Ok(()),
+        () = stop.cancelled() => return Ok(None),
         reached = reached => reached?,
     }
 
@@ -124,8 +202,9 @@ async fn start(settings: Node, mut process: Process) -> Result<(), Failure> {
         handed: handed.clone(),
         epochs: epochs.clone(),
     };
+    let attributes = around(Arc::new(attributes) as Arc<dyn AttributesBuilder>, custom.attributes);
     let backend = OnL1 {
-        inner: EngineBackend::new(client.clone(), Arc::clone(&config), Arc::new(attributes)),
+        inner: EngineBackend::new(client.clone(), Arc::clone(&config), attributes),
         client: client.clone(),
         config: Arc::clone(&config),
         handed: handed.clone(),
@@ -133,7 +212,7 @@ async fn start(settings: Node, mut process: Process) -> Result<(), Failure> {
     };
     let stands = tokio::select! {
         biased;
-        () = stop.cancelled() => return Ok(()),
+        () = stop.cancelled() => return Ok(None),
         stands = where_it_stands(&backend) => stands,
     };
     stands?;
@@ -141,15 +220,26 @@ async fn start(settings: Node, mut process: Process) -> Result<(), Failure> {
     let kept_in = settings.admin_state.clone();
     let (state, said) = blocking(move || AdminState::open(kept_in)).await?;
     let active = said.unwrap_or(settings.active);
-    let rules = origins::rules(&config, settings.recovering);
+    let rules = origins::rules(&config, settings.recovering, settings.max_safe_lag);
     let heart = Config { timetable, agreement, active, backoff: Backoff::default(), origins: Some(rules) };
     let lookups = Lookups { epochs: epochs.clone(), confirmations: settings.confirmations };
     let (news, incoming) = mpsc::channel(NEWS_MAX);
-    let outside = Outside { origins: Some(Arc::new(lookups)), incoming: Some(incoming), ..Outside::default() };
+    let origins = around(Arc::new(lookups) as Arc<dyn L1Origins>, custom.origins);
+    let outside = Outside { origins: Some(origins), incoming: Some(incoming), ..Outside::default() };
     let (memory, kept) = (handed.memory(), Arc::new(handed.clone()));
     let driver = drive::start_with(heart, memory, &folder, Arc::new(backend), kept, outside, &mut process).await?;
 
     follow_l1(&mut process, follower, &epochs);
+    if let Some(url) = &settings.follow_source {
+        let other = HttpTransport::new(url, None)
+            .map_err(|error| Failure::new(Exit::Usage, format!("--l2-follow-source: {error}")))?;
+        let source = FollowSource { other, engine: client.clone(), epochs: epochs.clone() };
+        let (heart, stop) = (news.clone(), process.supervisor.stop());
+        process.supervisor.spawn("follow source", async move {
+            source.follow(heart, stop).await;
+            Ok(())
+        });
+    }
     let stop = process.supervisor.stop();
     process.supervisor.spawn("news of L1", async move {
         tell_news(view, news, stop).await;
@@ -175,13 +265,12 @@ async fn start(settings: Node, mut process: Process) -> Result<(), Failure> {
     );
     let service = process.service(&settings.rpc, settings.cors_any, greeting, drive::health(&driver));
     let banner = banner(&settings, &process, &config, data_dir, &engine, &driver.pulse().borrow());
+    let embedded = engine.chain.as_ref().map(|chain| chain.socket.reached_at());
     if let Some(chain) = engine.chain {
         chain.serve(&service, &mut process);
     }
     let service = RPC_PATHS.iter().fold(service, |service, path| service.mount(path, api.clone()));
-    let ended = process.run(&banner.text(), service).await;
-    drop((driver, folder));
-    ended
+    Ok(Some(Opened { process, service, banner, driver, embedded, folder }))
 }
 
 /// The engine, and how it is reached.
@@ -209,7 +298,12 @@ impl ServedChain {
 }
 
 impl Engine {
-    async fn open(settings: &Node, folder: &store::DataDir, process: &mut Process) -> Result<Self, Failure> {
+    async fn open(
+        settings: &Node,
+        given: Option<Secret>,
+        folder: &store::DataDir,
+        process: &mut Process,
+    ) -> Result<Self, Failure> {
         match &settings.engine {
             EngineAt::Embedded { genesis, place } => {
                 let socket = listen(place).await?;
@@ -220,7 +314,7 @@ impl Engine {
                 Ok(Self { transport, deadline: EMBEDDED_DEADLINE, place, chain })
             }
             EngineAt::Remote { url, secret, deadline } => {
-                let secret = read_secret(secret)?;
+                let secret = given.map_or_else(|| read_secret(secret), Ok)?;
                 let transport = HttpTransport::new(url, Some(secret))
                     .map_err(|error| Failure::new(Exit::Usage, format!("--l2-engine-rpc: {error}")))?;
                 Ok(Self { transport: Arc::new(transport), deadline: *deadline, place: url.clone(), chain: None })

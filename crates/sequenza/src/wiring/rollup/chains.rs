@@ -1,10 +1,11 @@
 //! Which rollup on which L1: the configuration read, and L1's endpoints asked whether they serve that L1.
 
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use l1::{Beacon, BeaconConfig, Source, SourceConfig, Sources, SourcesConfig};
-use optimism::{BlobSchedule, CONFIG_BYTES_MAX, RollupConfig};
+use optimism::{BlobSchedule, CONFIG_BYTES_MAX, Reading, RollupConfig};
 use url::Url;
 
 use crate::config::{self, RollupSource};
@@ -20,24 +21,34 @@ const ANVIL_FORKS: &str = r#"{ "cancunTime": 0, "pragueTime": 0, "osakaTime": 0 
 ///
 /// # Errors
 /// When the file cannot be read, or with everything that is wrong in it.
-pub(super) fn rollup(source: &RollupSource) -> Result<RollupConfig, Failure> {
-    let (flag, path) = match source {
-        RollupSource::File(path, _) => ("l2-config-file", path),
-        RollupSource::Registry(path, _) => ("registry", path),
-    };
-    let bad = |reason: String| Failure::new(Exit::BadData, format!("--{flag}={}: {reason}", path.display()));
-    let text = read(path).map_err(&bad)?;
-    let config = match source {
-        RollupSource::File(..) => RollupConfig::from_rollup_json(&text).and_then(optimism::Reading::strict),
-        RollupSource::Registry(_, chain) => RollupConfig::from_registry(&text, chain).map(|reading| reading.config),
-    };
-    let config = config.map_err(|error| bad(error.to_string()))?;
+pub(super) fn rollup(source: &RollupSource) -> Result<Arc<RollupConfig>, Failure> {
     match source {
-        RollupSource::File(_, Some(id)) if *id != config.l2_chain_id => {
-            Err(bad(format!("it is the configuration of chain {}, and --chain is {id}", config.l2_chain_id)))
-        }
-        _ => Ok(config),
+        RollupSource::Given(config) => Ok(Arc::clone(config)),
+        RollupSource::File(path, wanted) => parsed("l2-config-file", path, |text| {
+            let config = RollupConfig::from_rollup_json(text).and_then(Reading::strict);
+            let config = config.map_err(|error| error.to_string())?;
+            match wanted {
+                Some(id) if *id != config.l2_chain_id => {
+                    Err(format!("it is the configuration of chain {}, and --chain is {id}", config.l2_chain_id))
+                }
+                _ => Ok(config),
+            }
+        }),
+        RollupSource::Registry(path, chain) => parsed("registry", path, |text| {
+            let reading = RollupConfig::from_registry(text, chain);
+            reading.map(|reading| reading.config).map_err(|error| error.to_string())
+        }),
     }
+}
+
+fn parsed(
+    flag: &str,
+    path: &Path,
+    parse: impl FnOnce(&str) -> Result<RollupConfig, String>,
+) -> Result<Arc<RollupConfig>, Failure> {
+    let config = read(path).and_then(|text| parse(&text));
+    let bad = |reason| Failure::new(Exit::BadData, format!("--{flag}={}: {reason}", path.display()));
+    config.map(Arc::new).map_err(bad)
 }
 
 /// What L1 asks for blobs.

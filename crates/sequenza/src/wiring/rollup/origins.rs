@@ -16,15 +16,14 @@ pub(super) const NEWS_MAX: usize = 16;
 const WINDOW_PARTS_LEFT: u64 = 10;
 
 /// How L1 blocks are chosen on this rollup.
-pub(super) fn rules(config: &RollupConfig, recovering: bool) -> OriginRules {
+pub(super) fn rules(config: &RollupConfig, recovering: bool, max_safe_lag: Option<u64>) -> OriginRules {
     let window = config.sequencing_window;
     OriginRules {
         drift: config.drift(),
         sequencing_window: window,
         recovers_before: Some(window / WINDOW_PARTS_LEFT),
         recovering,
-        // What is safe is not derived yet: a limit would stop the chain for good.
-        max_safe_lag: None,
+        max_safe_lag,
     }
 }
 
