@@ -10,10 +10,11 @@
 //! ```
 //!
 //! A commit whose outcome is unclear is neither trusted nor given up: the payload is held, the same payload is committed again
-//! while we lead, and it is lost only when another block stands at its height.
+//! while we lead and are not stopped, and it is lost only when another block stands at its height. Where L1 takes our chain back, what
+//! the conductor holds of it is void: within one leadership nobody else can have given it anything.
 
 use serde::{Deserialize, Serialize};
-use types::{Announcement, BlockHash, BlockRef, BuildId, Failure, Payload, Timestamp};
+use types::{Announcement, BlockHash, BlockNumber, BlockRef, BuildId, Failure, Payload, Timestamp};
 
 use crate::attempt::Attempt;
 use crate::mutants::{Mutant, Mutation};
@@ -26,6 +27,9 @@ pub(crate) struct Conductor {
     role: Role,
     sight: Sight,
     held: Option<Held>,
+    /// Up to here L1 took our chain back in this leadership: what the conductor holds there is ours, and void.
+    #[serde(default)]
+    void: Option<BlockNumber>,
     #[serde(skip)]
     mutation: Mutation,
 }
@@ -63,7 +67,7 @@ pub(crate) enum Told {
 impl Conductor {
     /// A follower until elected.
     pub(crate) const fn new(mutation: Mutation) -> Self {
-        Self { role: Role::Follower, sight: Sight::Unsure, held: None, mutation }
+        Self { role: Role::Follower, sight: Sight::Unsure, held: None, void: None, mutation }
     }
 
     /// Are we the one elected?
@@ -89,6 +93,7 @@ impl Conductor {
     pub(crate) fn elected(&mut self, role: Role) {
         self.role = role;
         self.sight = Sight::Unsure;
+        self.void = None;
     }
 
     /// Our payload is sealed: decided once the conductor holds it.
@@ -138,7 +143,10 @@ impl Conductor {
     /// The conductor's chain ends here.
     pub(crate) fn told(&mut self, head: BlockRef, theirs: Option<BlockRef>, effects: &mut Effects) -> Told {
         self.sight = Sight::Sure;
-        let Some(theirs) = theirs else { return Told::Level };
+        let void = self.void;
+        let Some(theirs) = theirs.filter(|theirs| void.is_none_or(|void| void < theirs.number)) else {
+            return Told::Level;
+        };
         if let Some(held) = &self.held {
             let ours = held.payload.block;
             if ours == theirs {
@@ -176,16 +184,24 @@ impl Conductor {
         }
     }
 
-    /// The chain was taken back, or derived anew: a payload held for another chain is lost, and where the conductor stands is asked
-    /// again.
-    pub(crate) fn taken_back(&mut self, head: BlockRef, effects: &mut Effects) {
+    /// The chain was taken back from `top`, or derived anew: a payload held for another chain is lost, and where the conductor stands is
+    /// asked again.
+    pub(crate) fn taken_back(&mut self, top: BlockRef, head: BlockRef, effects: &mut Effects) {
         self.sight = Sight::Unsure;
+        let held = self.held.as_ref().map(|held| held.payload.block.number);
+        self.void = self.void.max(held).max(Some(top.number));
         if self.held.as_ref().is_some_and(|held| !held.payload.block.extends(&head)) {
             self.give_up_held(effects);
         }
     }
 
-    /// A leader asks where the conductor stands unless it is sure, and repeats a failed commit once it is.
+    /// Has our payload been given to the conductor, without an answer yet?
+    pub(crate) fn is_committing(&self) -> bool {
+        self.held.as_ref().is_some_and(|held| held.commit.again().is_none())
+    }
+
+    /// A leader asks where the conductor stands unless it is sure, and repeats a failed commit once it is. One that was stopped does
+    /// neither: whoever stopped it was told where the chain ends.
     pub(crate) fn advance(&mut self, now: Timestamp, idle: bool, query: &mut QueryId, effects: &mut Effects) {
         match self.role {
             Role::Follower => return,

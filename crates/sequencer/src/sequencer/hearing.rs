@@ -245,7 +245,7 @@ impl Sequencer {
             council.reset(theirs);
         }
         if l1_decides && theirs != ours {
-            return self.follow_l1(theirs, effects);
+            return self.follow_l1(ours, theirs, effects);
         }
         self.catch_up.learned(theirs, ours);
         for decided in self.publication.take_decided() {
@@ -268,13 +268,13 @@ impl Sequencer {
     /// Where L1 decides in the end, the backend may have derived its chain anew: what was decided above where it stands is gone for
     /// good, but for a payload right on it. A backend must therefore not lose what is durable, as on demand. Below what is final
     /// nobody derives anything: there a backend has lost blocks, and gets them again.
-    fn follow_l1(&mut self, head: BlockRef, effects: &mut Effects) {
+    fn follow_l1(&mut self, top: BlockRef, head: BlockRef, effects: &mut Effects) {
         self.catch_up.taken_back(head);
         for decided in self.publication.take_decided().filter(|decided| decided.block().extends(&head)) {
             self.catch_up.park(head, decided);
         }
         if let Agreement::Conductor(conductor) = &mut self.agreement {
-            conductor.taken_back(head, effects);
+            conductor.taken_back(top, head, effects);
         }
         self.follow_owner(head);
     }

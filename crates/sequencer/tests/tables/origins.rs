@@ -1,6 +1,7 @@
 //! Which L1 block a build cites, and when none is opened for want of one. The rows are those of op-node's and kona-node's
 //! origin selectors.
 
+use sequencer::Role;
 use sequencer::origin::OriginRules;
 use types::{Drift, L1Block, L1Origin};
 
@@ -485,4 +486,26 @@ fn while_a_sealed_block_is_on_its_way_its_slot_is_not_built_for_again() {
         .hears(1_005, import_failed(a1, Failure::Reset), &["ask heads"])
         .hears(1_006, heads_told(4, genesis), &["announce A1", "import A1"])
         .wakes(2_500, &[]);
+}
+
+/// Guards against a leader that gets blocks again which L1 has taken back, because the conductor still holds them.
+#[test]
+fn what_l1_took_back_is_void_whatever_the_conductor_holds() {
+    let (a1, b1) = (block("A1", genesis(), 0), block("B1", genesis(), 0));
+    let mut table = Table::conductor();
+    table.config.origins = Some(rules());
+    table.heart = Sequencer::new(table.config.clone(), Heads::at(genesis()));
+    table
+        .wakes(0, &[])
+        .hears(1, announced(a1, None), &["import A1"])
+        .hears(2, imported(a1), &["set heads A1"])
+        .hears(3, heads_set(a1), &[])
+        .hears(4, Event::Leadership(Role::Leader), &["ask conductor", "ask origin of A1"])
+        .hears(5, conductor_told(1, a1), &[])
+        .hears(6, announced(b1, None), &["ask heads"])
+        .hears(7, heads_told(3, genesis()), &["ask conductor", "ask origin of genesis"])
+        .hears(8, conductor_told(4, a1), &[])
+        // Elected anew, others may have led meanwhile: what they committed holds.
+        .hears(9, Event::Leadership(Role::Leader), &["ask conductor"])
+        .hears(10, conductor_told(6, a1), &["fetch 1 to 1"]);
 }
