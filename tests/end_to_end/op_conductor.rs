@@ -269,7 +269,8 @@ async fn every_conductor_call_uses_the_timeout_and_op_conductors_shapes() {
             "conductor_commitUnsafePayload" => {
                 assert_eq!(call.params.as_array().map(Vec::len), Some(1));
                 let envelope = &call.params[0];
-                let keys: Vec<&String> = envelope.as_object().unwrap().keys().collect();
+                let mut keys: Vec<&String> = envelope.as_object().unwrap().keys().collect();
+                keys.sort_unstable();
                 assert_eq!(keys, ["executionPayload", "parentBeaconBlockRoot"]);
                 assert!(envelope["parentBeaconBlockRoot"].as_str().is_some_and(|root| root.len() == 66));
                 let payload = &envelope["executionPayload"];
@@ -318,6 +319,12 @@ async fn nothing_is_visible_before_its_commit() {
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
     assert_eq!(committed(&cluster.conductors).pop().unwrap(), waiting, "the same payload again");
+    // Nor while the conductor is gone altogether.
+    cluster.conductors.mishap(0, Mishap::Gone);
+    tokio::time::sleep(WATCHED).await;
+    assert_eq!(by_hash(&engine, &waiting).await, Value::Null);
+    assert_eq!(latest(&engine).await["hash"], before["hash"]);
+    assert!(active(&node).await, "a conductor that is silent has not said that another leads");
     cluster.conductors.mishap(0, Mishap::None);
     until("it is visible once it is held", async || !by_hash(&engine, &waiting).await.is_null()).await;
     until("it goes on", async || height(&node).await > number(&before["number"]) + 2).await;
@@ -475,6 +482,21 @@ async fn reposting_is_idempotent() {
     cut["executionPayload"].as_object_mut().unwrap().remove("withdrawalsRoot");
     assert!(refused(post(&cut).await).contains("withdrawalsRoot"));
     assert!(node.rpc("admin_postUnsafePayload", json!([])).await.is_err());
+
+    // Without a conductor a stopped sequencer takes blocks as well, each on the one below.
+    let alone = cluster.rollup.sequencer().flag("--l2-genesis", cluster.rollup.genesis.as_os_str());
+    let alone = answers(&alone.flag("--http-port", "0").switch("--sequencer.stopped")).await;
+    let commits = cluster.conductors.calls().into_iter();
+    let commits =
+        commits.filter(|call| call.method == "conductor_commitUnsafePayload").map(|call| call.params[0].clone());
+    let blocks: Vec<Value> = commits.take(2).collect();
+    let post_alone = async |envelope: &Value| alone.rpc("admin_postUnsafePayload", json!([envelope])).await;
+    assert!(refused(post_alone(&blocks[1]).await).contains("needs blocks 1 to 1"));
+    for block in [&blocks[0], &blocks[0], &blocks[1], &blocks[0]] {
+        assert_eq!(post_alone(block).await, Ok(Value::Null));
+    }
+    assert_eq!(height(&alone).await, 2);
+    drop(alone);
 
     // Another chain from the same beginning: it has a transaction that this one has not.
     let others = Conductors::start(1).await;

@@ -179,7 +179,8 @@ impl NodeApi {
 
     /// Behind a conductor: on the block that it holds, once nothing is on its way any more, and only as the leader.
     async fn start_elected(&self, conductor: &ConductorHandle, hash: Option<&Value>) -> Result<Value, ErrorObject> {
-        let wanted = named(hash).map_err(ErrorObject::invalid_params)?;
+        // In the message itself: that is all that op-conductor logs.
+        let wanted = named(hash).map_err(failed)?;
         let head = self.settled().await?;
         is_head(wanted, head)?;
         conductor.start(head).await.map_err(failed)?;
