@@ -11,16 +11,16 @@ use tests::{Anvil, Caller, Chain, Launch};
 const WAIT_MAX: Duration = Duration::from_secs(90);
 const PORTAL: Address = address!("0x00000000000000000000000000000000000000d0");
 const DEPOSITOR: Address = address!("0x1111111111111111111111111111111111111111");
-const RECEIVER: Address = address!("0x2222222222222222222222222222222222222222");
+pub(crate) const RECEIVER: Address = address!("0x2222222222222222222222222222222222222222");
 /// The first of anvil's accounts, which hold ether on both chains.
-const RICH: Address = address!("0xf39Fd6e51aad88F6F4ce6aB8827279cffFb92266");
+pub(crate) const RICH: Address = address!("0xf39Fd6e51aad88F6F4ce6aB8827279cffFb92266");
 const FORKS: [&str; 10] =
     ["regolith", "canyon", "delta", "ecotone", "fjord", "granite", "holocene", "isthmus", "jovian", "karst"];
 
 /// An L1, and what a rollup that begins on it is described with.
-struct Rollup {
-    l1: Anvil,
-    genesis: PathBuf,
+pub(crate) struct Rollup {
+    pub(crate) l1: Anvil,
+    pub(crate) genesis: PathBuf,
     config: PathBuf,
     /// Holds both files.
     _folder: tempfile::TempDir,
@@ -28,7 +28,7 @@ struct Rollup {
 
 impl Rollup {
     /// A rollup with a block each second that begins on L1's newest block. `None`, and said so, without anvil.
-    async fn begin(test: &str) -> Option<Rollup> {
+    pub(crate) async fn begin(test: &str) -> Option<Rollup> {
         let l1 = Anvil::start(test, &["--block-time", "1"])?;
         l1.rpc("anvil_setCode", json!([PORTAL, portal_code()])).await.unwrap();
         let first = l1.rpc("eth_getBlockByNumber", json!(["latest", false])).await.unwrap();
@@ -41,7 +41,7 @@ impl Rollup {
     }
 
     /// A sequencer of this rollup whose own port is the one that the harness calls.
-    fn sequencer(&self) -> Launch {
+    pub(crate) fn sequencer(&self) -> Launch {
         let own = free_port();
         let launch = Launch::bare().subcommand("node").reached_at(own);
         let data = launch.folder().join("data");
@@ -139,16 +139,16 @@ fn rollup_file(l1: &Value, l2_hash: &Value) -> Value {
     config
 }
 
-fn free_port() -> u16 {
+pub(crate) fn free_port() -> u16 {
     std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
-fn number(quantity: &Value) -> u64 {
+pub(crate) fn number(quantity: &Value) -> u64 {
     let text = quantity.as_str().unwrap_or_else(|| panic!("{quantity} is no quantity"));
     u64::from_str_radix(text.trim_start_matches("0x"), 16).unwrap()
 }
 
-async fn until(what: &str, mut yes: impl AsyncFnMut() -> bool) {
+pub(crate) async fn until(what: &str, mut yes: impl AsyncFnMut() -> bool) {
     let began = Instant::now();
     while !yes().await {
         assert!(began.elapsed() < WAIT_MAX, "not in {WAIT_MAX:?}: {what}");
@@ -157,12 +157,12 @@ async fn until(what: &str, mut yes: impl AsyncFnMut() -> bool) {
 }
 
 /// The newest block as the node tells of it.
-async fn head(node: &Chain) -> Value {
+pub(crate) async fn head(node: &Chain) -> Value {
     let status = node.rpc("optimism_syncStatus", json!([])).await;
     status.unwrap_or_else(|error| panic!("{error:?}\n{}", node.log()))["unsafe_l2"].clone()
 }
 
-async fn height(node: &Chain) -> u64 {
+pub(crate) async fn height(node: &Chain) -> u64 {
     head(node).await["number"].as_u64().unwrap()
 }
 
@@ -375,7 +375,7 @@ async fn a_rollup_runs_on_an_engine_of_another_process() {
 async fn what_does_not_fit_together_is_refused_with_the_reason() {
     let Some(rollup) = Rollup::begin("op_node refusals").await else { return };
     let launch = rollup.sequencer().flag("--l2-genesis", rollup.genesis.as_os_str()).flag("--http-port", "0");
-    launch.clone().flag("--conductor.rpc", "http://c").run().says(2, &["--conductor.rpc", "op-conductor"]);
+    launch.clone().flag("--l2-follow-source", "http://c").run().says(2, &["--l2-follow-source", "derived"]);
     launch.clone().flag("--mode", "Validator").run().says(2, &["--mode=Sequencer"]);
     launch.clone().variable("KONA_NODE_P2P_LISTEN_TCP", "9222").run().says(2, &["KONA_NODE_P2P_LISTEN_TCP", "peers"]);
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();

@@ -14,6 +14,7 @@
 mod anvil;
 mod chain;
 mod clients;
+mod conductor;
 mod launch;
 mod wallet;
 
@@ -25,6 +26,7 @@ pub use starknet_crypto::Felt;
 pub use crate::anvil::Anvil;
 pub use crate::chain::{Caller, Chain, RpcError};
 pub use crate::clients::{javascript, python, viem};
+pub use crate::conductor::{Call, Conductors, Mishap};
 pub use crate::launch::{Ended, Launch, program};
 pub use crate::wallet::{Account, SignedTransfer, hex};
 

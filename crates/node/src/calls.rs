@@ -146,7 +146,7 @@ pub enum ConductorCall {
         /// [`Failure::Retry`] when it is unclear whether it is held, [`Failure::Reset`] when it was refused.
         answer: oneshot::Sender<Result<(), Failure>>,
     },
-    /// Tell the newest block held; `None` before the first.
+    /// Tell the newest block held, of those that L1 bears where the chain cites L1; `None` before the first.
     Head {
         /// The answer.
         answer: oneshot::Sender<Result<Option<BlockRef>, Failure>>,

@@ -47,7 +47,7 @@ pub struct Deadlines {
     pub import: Duration,
     /// Making a record durable. Passing it stops the driver. Default 30 s.
     pub persist: Duration,
-    /// Anything asked of the conductor. Default 5 s.
+    /// Anything asked of the conductor's client. Default 5 s.
     pub conductor: Duration,
     /// Asking the backend for its heads, or for blocks. Default 10 s.
     pub ask: Duration,
@@ -320,6 +320,7 @@ impl Driver {
             beat: clock.now(),
             standing: sequencer.standing(),
             active: start.config.active,
+            settled: sequencer.is_settled(),
             trouble: None,
             awaits_l1: None,
             on_demand: matches!(start.config.agreement, AgreementConfig::OnDemand),
@@ -453,6 +454,7 @@ impl Driver {
         let standing = self.sequencer.standing();
         let served = self.sequencer.served();
         let awaits_l1 = self.sequencer.awaits_l1(now);
+        let settled = self.sequencer.is_settled();
         let beats = matches!(event, Event::HeadsSet { .. } | Event::NothingToSeal { .. });
         if matches!(event, Event::HeadsSet { .. }) && head != self.pulse.borrow().head {
             tracing::info!(number = %head.number, hash = %head.hash, "block");
@@ -464,6 +466,11 @@ impl Driver {
                 pulse.head = head;
                 pulse.trouble = None;
             }
+            // Where the chain was taken back, its head is below what was set last.
+            if matches!(event, Event::HeadsTold { .. }) {
+                pulse.head = head;
+            }
+            pulse.settled = settled;
             pulse.standing = standing;
             pulse.served = served;
             pulse.awaits_l1 = awaits_l1;

@@ -60,6 +60,7 @@
 mod backend;
 mod calls;
 mod clock;
+mod conductor;
 #[cfg(any(test, feature = "conformance"))]
 pub mod conformance;
 mod driver;
@@ -74,6 +75,7 @@ mod supervisor;
 pub use backend::{Backend, BackendError, PersistError, Persistence, Sealed};
 pub use calls::ConductorCall;
 pub use clock::Clock;
+pub use conductor::{Bearing, CommitError, Conductor, ConductorClient, ConductorHandle, ConductorStatus, Tenure, Word};
 pub use driver::{Deadlines, Driver, DriverError, DriverHandle, JournalPlace, Outgoing, Outside, Parts};
 pub use journal::{Difference, Journal, JournalOptions, Outcome, ReplayError, Start, Verdict, replay};
 pub use l1_origins::{L1Origins, L1Unavailable};

@@ -19,6 +19,8 @@ pub struct Pulse {
     pub standing: Standing,
     /// Whether the operator lets it lead.
     pub active: bool,
+    /// Whether nothing is on its way that may still become the head ([`sequencer::Sequencer::is_settled`]).
+    pub settled: bool,
     /// What failed last, since the last beat.
     pub trouble: Option<Trouble>,
     /// The height on L1 without which no block can be built, while L1 does not have it ([`sequencer::Sequencer::awaits_l1`]).
@@ -93,6 +95,7 @@ mod tests {
             beat: at(10_000),
             standing: Standing::Leading,
             active: true,
+            settled: true,
             trouble: None,
             awaits_l1: None,
         };

@@ -57,6 +57,11 @@ impl CatchUp {
         self.parked.remove(&head.number.next())
     }
 
+    /// Is the decided payload right above the head at hand?
+    pub(crate) fn has_next(&self, head: BlockRef) -> bool {
+        self.parked.contains_key(&head.number.next())
+    }
+
     /// The chain moved: what is no longer above it is forgotten.
     pub(crate) fn advanced(&mut self, head: BlockRef) {
         self.parked = self.parked.split_off(&head.number.next());

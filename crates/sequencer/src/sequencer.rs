@@ -156,6 +156,16 @@ impl Sequencer {
         if self.leads() { Standing::Leading } else { Standing::Following }
     }
 
+    /// Is nothing on its way that may still become the head: no decided payload, and none whose commit has not been answered? Once that
+    /// is so for a sequencer that does not lead, its head moves only by what others decide.
+    pub fn is_settled(&self) -> bool {
+        let committing = match &self.agreement {
+            Agreement::Conductor(conductor) => conductor.is_committing(),
+            Agreement::Solo(Solo) | Agreement::Committee(_) => false,
+        };
+        self.publication.is_idle() && !committing && !self.catch_up.has_next(self.head())
+    }
+
     /// The height on L1 that the next block waits for, for health and displays: its time has come, it has run too far ahead of the L1
     /// block that its parent cites, and L1 does not have the one after that, or not deep enough.
     pub fn awaits_l1(&self, now: Timestamp) -> Option<u64> {
@@ -242,7 +252,9 @@ impl Sequencer {
             Agreement::Solo(Solo) => {}
             Agreement::Conductor(conductor) => {
                 let level = idle && self.catch_up.target(scene.head).is_none();
-                conductor.advance(now, level, &mut self.queries, effects);
+                if self.active {
+                    conductor.advance(now, level, &mut self.queries, effects);
+                }
             }
             Agreement::Committee(council) => {
                 let vet = council.advance(scene, effects);
@@ -538,7 +550,10 @@ impl Sequencer {
     fn agreement_deadline(&self, now: Timestamp) -> Option<Timestamp> {
         match &self.agreement {
             Agreement::Solo(Solo) => self.opening_deadline(now),
-            Agreement::Conductor(conductor) => conductor.deadline().into_iter().chain(self.opening_deadline(now)).min(),
+            Agreement::Conductor(conductor) => {
+                let asking = conductor.deadline().filter(|_| self.active);
+                asking.into_iter().chain(self.opening_deadline(now)).min()
+            }
             Agreement::Committee(council) => council.deadline(now, self.timetable.slot_at(now)),
         }
     }

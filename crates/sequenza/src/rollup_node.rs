@@ -26,7 +26,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use engine::{AttributesBuilder, Secret};
-use node::{L1Origins, Pulse};
+use node::{Conductor, L1Origins, Pulse};
 use optimism::RollupConfig;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -40,10 +40,10 @@ use crate::wiring::{self, Custom};
 /// What the seams of a node are made of, by the field's names.
 pub mod seams {
     pub use engine::{AttributesBuilder, Secret as JwtSecret, SecretError};
-    pub use node::{BackendError, L1Origins, L1Unavailable, Pulse, Readiness};
+    pub use node::{BackendError, CommitError, Conductor, L1Origins, L1Unavailable, Pulse, Readiness};
     pub use op_alloy_rpc_types_engine::OpPayloadAttributes;
     pub use optimism::RollupConfig;
-    pub use types::{Attributes, BlockHash, BlockRef, L1Block, L1Origin, Timestamp};
+    pub use types::{Attributes, BlockHash, BlockRef, L1Block, L1Origin, Payload, Timestamp};
 
     /// Which L1 block the next block cites: the rule itself, a pure function, as the node applies it.
     pub mod origin_selector {
@@ -70,13 +70,16 @@ pub struct SequencerConfig {
     pub sequencer_stopped: bool,
     /// Begins with recovery: blocks are exactly those that derivation makes by itself (`--sequencer.recover`).
     pub sequencer_recovery_mode: bool,
+    /// op-conductor's JSON-RPC over HTTP (`--conductor.rpc`). It starts and stops the sequencer, so that the admin methods are needed:
+    /// `with_setting("rpc.enable-admin", true)`. The sequencer begins stopped then, whatever [`SequencerConfig::sequencer_stopped`] says.
+    pub conductor_rpc_url: Option<String>,
     /// How many blocks below L1's head a block has to lie before it is cited, 0 to 10,000 (`--sequencer.l1-confs`).
     pub l1_conf_delay: u64,
 }
 
 impl Default for SequencerConfig {
     fn default() -> Self {
-        Self { sequencer_stopped: false, sequencer_recovery_mode: false, l1_conf_delay: 4 }
+        Self { sequencer_stopped: false, sequencer_recovery_mode: false, conductor_rpc_url: None, l1_conf_delay: 4 }
     }
 }
 
@@ -161,8 +164,12 @@ impl RollupNodeBuilder {
 
     /// How blocks are built.
     pub fn with_sequencer_config(self, config: SequencerConfig) -> Self {
-        let SequencerConfig { sequencer_stopped, sequencer_recovery_mode, l1_conf_delay } = config;
-        self.with_setting("sequencer.stopped", sequencer_stopped)
+        let SequencerConfig { sequencer_stopped, sequencer_recovery_mode, conductor_rpc_url, l1_conf_delay } = config;
+        let told = match conductor_rpc_url {
+            Some(url) => self.with_setting("conductor.rpc", url),
+            None => self,
+        };
+        told.with_setting("sequencer.stopped", sequencer_stopped)
             .with_setting("sequencer.recover", sequencer_recovery_mode)
             .with_setting("sequencer.l1-confs", l1_conf_delay)
     }
@@ -227,6 +234,16 @@ impl RollupNodeBuilder {
         self
     }
 
+    /// Puts a conductor around op-conductor's client, which is made where [`SequencerConfig::conductor_rpc_url`] is set. [`Conductor`] says
+    /// what it must uphold.
+    pub fn with_conductor(
+        mut self,
+        around: impl FnOnce(Arc<dyn Conductor>) -> Arc<dyn Conductor> + Send + 'static,
+    ) -> Self {
+        self.custom.conductor = Some(Box::new(around));
+        self
+    }
+
     /// Puts another view of L1 around that from which the origin selector chooses. [`L1Origins`] says what it must uphold; the choice
     /// itself is [`seams::origin_selector::choose`] and is not replaced, since derivation makes the same.
     pub fn with_l1_origins(
@@ -256,6 +273,9 @@ impl RollupNodeBuilder {
         let remote = self.settings.iter().any(|(name, _)| name == "l2-engine-rpc");
         let secret = secret_fault(remote, self.custom.secret.is_some(), &self.settings);
         more.extend(secret.map(str::to_owned));
+        if self.custom.conductor.is_some() && !self.settings.iter().any(|(name, _)| name == "conductor.rpc") {
+            more.push("with_conductor has no effect without a conductor_rpc_url: give one, or leave it out".to_owned());
+        }
         match settings {
             Some(settings) if faults.is_empty() && more.is_empty() => Ok(RollupNode { settings, custom: self.custom }),
             _ => Err(told(&faults, more)),

@@ -1,7 +1,7 @@
 //! Blocks read back from the engine.
 
 use alloy_primitives::B256;
-use engine::{BlockAt, CallError, EngineError};
+use engine::{BlockAt, CallError, EngineError, decode_body, envelope_from_json, envelope_to_json};
 use node::Backend;
 use node::conformance::order_on;
 use optimism::Fork;
@@ -66,4 +66,29 @@ async fn a_block_that_is_not_what_it_says_is_refused() {
     }
     world.host.script(method, [Err(CallError::Unreachable("a test".into()))]);
     assert!(world.client.block(BlockAt::Number(1)).await.is_err());
+}
+
+/// A payload as nodes and op-conductor send it to each other is read as it was, in each form; and the block that an engine tells is
+/// the payload that it came from. Guards against a block that is posted, or read from another engine, and is refused by its hash.
+#[tokio::test]
+async fn payloads_are_sent_and_read_again_in_each_form() {
+    for last in [Fork::Regolith, Fork::Canyon, Fork::Holocene, Fork::Jovian, Fork::Karst] {
+        let world = World::new(last).await;
+        let genesis = world.backend.heads().await.unwrap().unsafe_head();
+        let payload = block(&world, 1, order_on(genesis)).await;
+        let envelope = decode_body(&payload.body).unwrap();
+        let sent = envelope_to_json(&envelope);
+        assert_eq!(envelope_from_json(&world.config, &sent).as_ref(), Ok(&envelope), "{last:?}");
+        for (field, value) in
+            [("gasUsed", json!("0x1")), ("blockHash", json!(B256::repeat_byte(7))), ("timestamp", json!(null))]
+        {
+            let mut spoiled = sent.clone();
+            spoiled["executionPayload"][field] = value;
+            envelope_from_json(&world.config, &spoiled).unwrap_err();
+        }
+        envelope_from_json(&world.config, &json!({ "executionPayload": 1 })).unwrap_err();
+
+        let told = world.client.block(BlockAt::Latest).await.unwrap().unwrap();
+        assert_eq!(told.to_envelope(), envelope, "{last:?}");
+    }
 }

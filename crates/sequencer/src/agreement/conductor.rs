@@ -10,7 +10,8 @@
 //! ```
 //!
 //! A commit whose outcome is unclear is neither trusted nor given up: the payload is held, the same payload is committed again
-//! while we lead, and it is lost only when another block stands at its height.
+//! while we lead and are not stopped, and it is lost only when another block stands at its height. What
+//! the conductor holds counts as far as L1 bears it: whoever answers for it leaves out what cites an L1 block that is no more.
 
 use serde::{Deserialize, Serialize};
 use types::{Announcement, BlockHash, BlockRef, BuildId, Failure, Payload, Timestamp};
@@ -202,7 +203,13 @@ impl Conductor {
         self.advanced(head, effects);
     }
 
-    /// A leader asks where the conductor stands unless it is sure, and repeats a failed commit once it is.
+    /// Has our payload been given to the conductor, without an answer yet?
+    pub(crate) fn is_committing(&self) -> bool {
+        self.held.as_ref().is_some_and(|held| held.commit.again().is_none())
+    }
+
+    /// A leader asks where the conductor stands unless it is sure, and repeats a failed commit once it is. One that was stopped does
+    /// neither: whoever stopped it was told where the chain ends.
     pub(crate) fn advance(&mut self, now: Timestamp, idle: bool, query: &mut QueryId, effects: &mut Effects) {
         match self.role {
             Role::Follower => return,

@@ -129,3 +129,20 @@ fn two_chains_stop_the_heart() {
         .hears(4, Event::Leadership(Role::Leader), &["ask conductor"])
         .hears(5, conductor_told(1, b1), &["halt: Fork"]);
 }
+
+/// Guards against a block that is committed after whoever stopped the sequencer was told where the chain ends.
+#[test]
+fn one_that_is_stopped_commits_nothing_more() {
+    let a1 = block("A1", genesis(), 0);
+    let mut table = Table::conductor();
+    leader_commits(&mut table, a1);
+    assert!(!table.heart.is_settled(), "a commit is out");
+    table.hears(1_005, Event::Stop, &[]);
+    assert!(!table.heart.is_settled(), "a commit is out");
+    table.hears(1_010, commit_failed(a1, Failure::Retry), &[]);
+    assert!(table.heart.is_settled(), "unclear, and not repeated");
+    table.wakes(1_060, &[]).wakes(60_000, &[]);
+    // The same payload again, once it is started again.
+    table.hears(60_001, Event::Start, &["commit A1"]).hears(60_002, committed(a1), &["announce A1", "import A1"]);
+    assert!(!table.heart.is_settled(), "it is on its way to be the head");
+}

@@ -84,3 +84,20 @@ fn another_block_at_the_height_of_the_head_is_l1s_affair() {
         .hears(1_502, heads_told(7, genesis()), &["ask conductor"])
         .hears(1_503, conductor_told(8, b1), &["fetch 1 to 1"]);
 }
+
+#[test]
+fn what_l1_took_back_is_not_got_again_from_the_conductor() {
+    let (a1, b1) = (block("A1", genesis(), 0), block("B1", genesis(), 0));
+    let mut table = leader_commits(a1, l1(101, 0));
+    table
+        .hears(1_010, committed(a1), &["announce A1", "import A1"])
+        .hears(1_020, imported(a1), &["set heads A1", "publish A1"])
+        .hears(1_021, heads_set(a1), &["open 2 for slot 1 on A1 citing 101"])
+        .hears(1_022, announced(b1, None), &["cancel 2", "ask heads"])
+        .hears(1_023, heads_told(6, genesis()), &["ask conductor"])
+        // Whoever answers for the conductor leaves out what L1 left.
+        .hears(1_024, conductor_told(7, genesis()), &["ask origin of genesis"])
+        // Elected anew, others may have led meanwhile: what they committed holds.
+        .hears(1_025, Event::Leadership(Role::Leader), &["ask conductor"])
+        .hears(1_026, conductor_told(9, b1), &["fetch 1 to 1"]);
+}

@@ -15,6 +15,8 @@ pub(crate) struct RollupBanner {
     pub(crate) head: u64,
     /// Whether it builds from the start.
     pub(crate) active: bool,
+    /// Where the conductor is and how many other sequencers are read, if it does not run alone.
+    pub(crate) conductor: Option<(String, usize)>,
     pub(crate) confirmations: u64,
     pub(crate) l1_endpoints: usize,
     /// Where blocks are executed, in words.
@@ -44,9 +46,15 @@ impl RollupBanner {
             if self.l1_endpoints == 1 { "1 endpoint".to_owned() } else { format!("{} endpoints", self.l1_endpoints) };
         line(text, "L1", &format!("chain {}, {endpoints}, cited {deep} blocks below its head", self.l1_chain_id))?;
         line(text, "engine", &self.engine)?;
+        if let Some((place, peers)) = &self.conductor {
+            let peers = if *peers == 1 { "1 peer".to_owned() } else { format!("{peers} peers") };
+            line(text, "conductor", &format!("{place}, {peers}"))?;
+        }
         line(text, "data", &self.data_dir.display().to_string())?;
         if !self.active {
-            let how = if self.admin {
+            let how = if self.conductor.is_some() {
+                "the conductor starts it, once it is the leader"
+            } else if self.admin {
                 "admin_startSequencer starts it"
             } else {
                 "start it again without --sequencer.stopped"
@@ -71,6 +79,27 @@ mod tests {
     use super::*;
 
     #[test]
+    fn it_says_who_starts_it() {
+        let banner = RollupBanner {
+            chain_id: 901,
+            l1_chain_id: 31_337,
+            block_time: "2s".to_owned(),
+            head: 7,
+            active: false,
+            conductor: Some(("http://127.0.0.1:8547".to_owned(), 2)),
+            confirmations: 4,
+            l1_endpoints: 1,
+            engine: "http://127.0.0.1:8551".to_owned(),
+            admin: true,
+            data_dir: PathBuf::from("/d"),
+            places: Places::default(),
+        };
+        let text = banner.text();
+        assert!(text.contains("conductor    http://127.0.0.1:8547, 2 peers"), "{text}");
+        assert!(text.contains("Stopped: it builds nothing; the conductor starts it, once it is the leader."), "{text}");
+    }
+
+    #[test]
     fn it_says_what_is_cited_where_blocks_are_made_and_who_may_stop_it() {
         let banner = RollupBanner {
             chain_id: 901,
@@ -78,6 +107,7 @@ mod tests {
             block_time: "2s".to_owned(),
             head: 7,
             active: false,
+            conductor: None,
             confirmations: 4,
             l1_endpoints: 2,
             engine: "http://127.0.0.1:8551".to_owned(),

@@ -135,6 +135,27 @@ pub(super) const NODE: &[Setting] = &[
         SEQUENCER,
         "JSON-RPC of a node that derives this chain: what is safe and final there, on the same L1 and the same chain, is so here. (Nothing is derived here yet)",
     ),
+    value(
+        "conductor.rpc",
+        "URL",
+        Computed("none: it runs alone"),
+        SEQUENCER,
+        "op-conductor's JSON-RPC over HTTP: blocks are decided once it holds them, and it starts and stops this sequencer",
+    ),
+    value(
+        "conductor.rpc.timeout",
+        "DURATION",
+        Is("1"),
+        SEQUENCER,
+        "How long op-conductor may take for one call: seconds, or a time such as 500ms or 5s",
+    ),
+    value(
+        "conductor.peers",
+        "URL,…",
+        Computed("none"),
+        SEQUENCER,
+        "JSON-RPC (eth_…) of the other sequencers' engines: what this one lacks is read there. (kona-node has no such flag)",
+    ),
     switch("rpc.disabled", "false", ENDPOINTS, "Serve no JSON-RPC, health or metrics on the node's own port"),
     value(
         "rpc.addr",
@@ -178,6 +199,7 @@ const ALIASES: &[(&str, &[&str])] = &[
     ("l2-engine-jwt-encoded", &["l2.jwt-secret-encoded"]),
     ("l2-engine-timeout", &["l2.timeout"]),
     ("l2-config-file", &["rollup-cfg"]),
+    ("l2-follow-source", &["l2.follow.source"]),
     ("port", &["rpc.port"]),
 ];
 
@@ -204,12 +226,11 @@ const VARIABLES: &[(&str, Option<&str>)] = &[
     ("l2-genesis", None),
     ("http-host", None),
     ("http-port", None),
+    ("conductor.peers", None),
 ];
 
 const NO_PEERS: &str =
     "blocks are not sent to peers yet: whoever follows the chain reads it from L1 or from the engine; leave it out";
-const NO_CONDUCTOR: &str = "op-conductor is not asked yet, and a block must not be published without it: run alone, or wait for \
-                            the release that asks it";
 const NO_FORK_CHANGES: &str = "fork times are those of the rollup's configuration: change them in --l2-config-file";
 const NO_LOG_FILES: &str =
     "logs go to standard error; send them to a file there (2>> FILE) and rotate it with the system's means";
@@ -218,8 +239,6 @@ const NO_LOG_FILES: &str =
 pub(super) const REFUSED: &[Refused] = &[
     with_value("l2-trust-rpc", "blocks of the engine are always checked against their hashes; leave it out"),
     with_value("interop.dependency-set", "interop begins with Lagoon, whose rules are not here; leave it out"),
-    with_value("conductor.rpc", NO_CONDUCTOR),
-    with_value("conductor.rpc.timeout", NO_CONDUCTOR),
     alone(
         "rpc.no-restart",
         "a server that fails ends the process, and whoever watches that starts it again; leave it out",
@@ -353,7 +372,7 @@ mod tests {
         for (key, name) in table {
             assert_eq!(variable(key).as_deref(), Some(name), "{key}");
         }
-        for ours in ["db-path", "registry", "http-port", "pool-size"] {
+        for ours in ["db-path", "registry", "http-port", "conductor.peers", "pool-size"] {
             assert_eq!(variable(ours), None, "{ours}");
         }
     }
@@ -362,7 +381,9 @@ mod tests {
     fn each_variable_is_judged() {
         assert_eq!(judge("KONA_NODE_MODE"), Judged::Setting);
         assert_eq!(judge("KONA_LOG_LEVEL"), Judged::Setting);
-        assert_eq!(judge("KONA_NODE_CONDUCTOR_RPC"), Judged::Refused(NO_CONDUCTOR));
+        assert_eq!(judge("KONA_NODE_CONDUCTOR_RPC"), Judged::Setting);
+        assert_eq!(judge("KONA_NODE_L2_FOLLOW_SOURCE"), Judged::Setting);
+        assert!(matches!(judge("KONA_NODE_L2_TRUST_RPC"), Judged::Refused(_)));
         assert_eq!(judge("KONA_NODE_NO_SUCH"), Judged::Unknown);
         assert_eq!(judge("PATH"), Judged::NotTheirs);
     }

@@ -14,7 +14,7 @@ mod show;
 mod values;
 
 pub(crate) use evm::{Engine, Evm, EvmGenesis, Mining, StateSource, resolve_evm};
-pub(crate) use node::{EngineAt, L1, Node, RollupSource, SecretSource, resolve_node, resolve_node_of};
+pub(crate) use node::{ConductorAt, EngineAt, L1, Node, RollupSource, SecretSource, resolve_node, resolve_node_of};
 pub(crate) use raw::{Fault, Raw, Sources};
 pub(crate) use resolve::{
     ChainSettings, Compilation, DAY, Endpoints, HostPort, Log, PoolLimits, Starknet, Surroundings, resolve,

@@ -11,12 +11,16 @@ use super::resolve::{
     Endpoints, HostPort, Log, PoolLimits, Reader, Surroundings, data_dir, host_name, log, log_filter, pool, read_with,
     rpc_limits,
 };
-use super::values::{file, number};
+use super::values::{file, number, time};
 
 /// Endpoints of L1 that are used together.
 const L1_ENDPOINTS_MAX: usize = 16;
 /// The deepest that L1 blocks may have to be: far beyond the depth at which they are final.
 const CONFIRMATIONS_MAX: u64 = 10_000;
+/// Other sequencers that blocks are read from.
+const PEERS_MAX: usize = 16;
+/// The shortest and the longest that op-conductor may take for a call.
+const CONDUCTOR_TIMES: (Duration, Duration) = (Duration::from_millis(10), Duration::from_secs(60));
 
 /// Everything `sequenza node` was told, understood.
 #[derive(Clone, Debug, PartialEq)]
@@ -30,7 +34,10 @@ pub(crate) struct Node {
     pub(crate) data_home: PathBuf,
     pub(crate) l1: L1,
     pub(crate) engine: EngineAt,
+    /// Whether it builds from the start. Never behind a conductor, which starts it.
     pub(crate) active: bool,
+    /// Who elects it, if it does not run alone.
+    pub(crate) conductor: Option<ConductorAt>,
     /// How deep below L1's head a block has to be before it is cited.
     pub(crate) confirmations: u64,
     pub(crate) recovering: bool,
@@ -68,6 +75,16 @@ pub(crate) struct L1 {
     pub(crate) beacon: Option<String>,
     /// Length of L1's slots, where the beacon node does not say it.
     pub(crate) slot_seconds: Option<u64>,
+}
+
+/// op-conductor, and the other sequencers behind theirs.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct ConductorAt {
+    pub(crate) url: String,
+    /// For one call.
+    pub(crate) deadline: Duration,
+    /// JSON-RPC of the other sequencers' engines.
+    pub(crate) peers: Vec<String>,
 }
 
 /// Where blocks are executed.
@@ -125,6 +142,8 @@ fn read_all(
     let data_dir = data_dir(reader);
     let l1 = l1(reader);
     let engine = engine(reader);
+    let admin = reader.switch("rpc.enable-admin");
+    let conductor = conductor(reader, admin);
     let max_safe_lag = reader.value("sequencer.max-safe-lag", 0, |text| number(text, 0, u64::MAX));
     let follow_source = reader.optional("l2-follow-source", |text| over_http(text).map(|()| text.to_owned()));
     if max_safe_lag > 0 && !reader.is_given("l2-follow-source") {
@@ -141,13 +160,14 @@ fn read_all(
         data_home: around.data_home.clone(),
         l1,
         engine,
-        active: !reader.switch("sequencer.stopped"),
+        active: !reader.switch("sequencer.stopped") && conductor.is_none(),
+        conductor,
         confirmations: reader.value("sequencer.l1-confs", 0, |text| number(text, 0, CONFIRMATIONS_MAX)),
         recovering: reader.switch("sequencer.recover"),
         max_safe_lag: (max_safe_lag > 0).then_some(max_safe_lag),
         follow_source,
         endpoints: endpoints(reader),
-        admin: reader.switch("rpc.enable-admin"),
+        admin,
         admin_state: reader.optional("rpc.admin-state", file),
         pool: pool(reader),
         rpc: rpc_limits(reader),
@@ -267,6 +287,40 @@ fn engine(reader: &mut Reader<'_>) -> EngineAt {
     }
 }
 
+fn conductor(reader: &mut Reader<'_>, admin: bool) -> Option<ConductorAt> {
+    let url = reader.optional("conductor.rpc", |text| over_plain_http(text).map(|()| text.to_owned()));
+    let (least, most) = CONDUCTOR_TIMES;
+    let deadline = reader.value("conductor.rpc.timeout", least, |text| time(text, least, most));
+    let peers = reader.optional("conductor.peers", |text| {
+        let urls: Vec<String> =
+            text.split(',').map(|url| url.trim().to_owned()).filter(|url| !url.is_empty()).collect();
+        match urls.len() {
+            0 => Err("name the other sequencers' engines, such as http://10.0.0.2:8545".to_owned()),
+            1..=PEERS_MAX => urls.iter().try_for_each(|url| over_plain_http(url)).map(|()| urls),
+            many => Err(format!("{many} are too many: name up to {PEERS_MAX}")),
+        }
+    });
+    if !reader.is_given("conductor.rpc") {
+        for key in ["conductor.rpc.timeout", "conductor.peers"] {
+            if reader.is_given(key) {
+                reader.fault(key, "has no effect without --conductor.rpc; leave it out");
+            }
+        }
+        return None;
+    }
+    if !admin {
+        let remedy = "needs --rpc.enable-admin: a sequencer behind op-conductor starts stopped, and op-conductor starts it by the \
+                      admin methods";
+        reader.fault("conductor.rpc", remedy);
+    }
+    if reader.is_given("rpc.admin-state") {
+        let remedy = "contradicts --conductor.rpc: only op-conductor says whether the sequencer runs, and a start that is remembered \
+                      would not ask it; leave out one of them";
+        reader.fault("rpc.admin-state", remedy);
+    }
+    Some(ConductorAt { url: url?, deadline, peers: peers.unwrap_or_default() })
+}
+
 fn without_effect(reader: &mut Reader<'_>, node: &Node) {
     let (keys, reason): (&[&str], _) = match node.engine {
         EngineAt::Remote { .. } => {
@@ -335,6 +389,17 @@ fn numbered_level(text: &str) -> Result<String, String> {
         "4" => Ok("debug".to_owned()),
         "5" => Ok("trace".to_owned()),
         word => log_filter(word),
+    }
+}
+
+/// Payloads go to op-conductor, and blocks come from peers, without encryption: machines of one operator.
+fn over_plain_http(url: &str) -> Result<(), String> {
+    match url.strip_prefix("http://") {
+        Some(place) if !place.is_empty() => Ok(()),
+        _ => Err(
+            "use an address over plain HTTP, such as http://127.0.0.1:8547; put what encrypts in front of both sides"
+                .to_owned(),
+        ),
     }
 }
 
@@ -413,6 +478,9 @@ mod tests {
             vec![("rpc.enable-admin", "true")],
             vec![("rpc.admin-state", "state.json")],
             vec![("rpc.ws-enabled", "true")],
+            vec![("rpc.enable-admin", "true"), ("conductor.rpc", "http://c")],
+            vec![("rpc.enable-admin", "true"), ("conductor.rpc", "http://c"), ("conductor.rpc.timeout", "500ms")],
+            vec![("rpc.enable-admin", "true"), ("conductor.rpc", "http://c"), ("conductor.peers", "http://a,http://b")],
             vec![("metrics.enabled", "true")],
             vec![("metrics.enabled", "true"), ("metrics.addr", "0.0.0.0")],
             vec![("metrics.enabled", "true"), ("metrics.port", "1")],
@@ -441,7 +509,7 @@ mod tests {
 
     #[test]
     fn what_cannot_be_is_told_with_its_remedy() {
-        let table: [(&[(&str, &str)], &str); 19] = [
+        let table: [(&[(&str, &str)], &str); 26] = [
             (&[("mode", "Validator")], "--mode=Sequencer"),
             (&[("mode", "Both")], "use Sequencer"),
             (&[("registry", "configs.json")], "contradicts"),
@@ -461,6 +529,16 @@ mod tests {
             (&[("port", "65536")], "65535"),
             (&[("logs.stdout.format", "pretty")], "full or json"),
             (&[("log-level", "6")], "--log-level"),
+            (&[("conductor.rpc", "http://c")], "--rpc.enable-admin"),
+            (&[("conductor.rpc", "c:8547"), ("rpc.enable-admin", "true")], "plain HTTP"),
+            (&[("conductor.rpc", "https://c"), ("rpc.enable-admin", "true")], "plain HTTP"),
+            (
+                &[("conductor.rpc", "http://c"), ("rpc.enable-admin", "true"), ("rpc.admin-state", "s")],
+                "only op-conductor",
+            ),
+            (&[("conductor.rpc", "http://c"), ("rpc.enable-admin", "true"), ("conductor.peers", ",")], "engines"),
+            (&[("conductor.rpc.timeout", "5s")], "without --conductor.rpc"),
+            (&[("conductor.peers", "http://a")], "without --conductor.rpc"),
         ];
         for (flags, word) in table {
             let told = told(&with(flags));
@@ -475,6 +553,31 @@ mod tests {
             assert!(fault.contains(word) || fault.contains(word.trim_start_matches("--")), "{word}: {told:?}");
         }
         assert_eq!(told.len(), 3);
+    }
+
+    /// kona-node's ways to write the time-out, and what a conductor makes of the other settings.
+    #[test]
+    fn behind_a_conductor_it_starts_stopped() {
+        let behind = |text: &str| {
+            let flags =
+                [("conductor.rpc", "http://c:8547"), ("rpc.enable-admin", "true"), ("conductor.rpc.timeout", text)];
+            resolved(&flags)
+        };
+        for (text, millis) in [("1", 1_000), ("5s", 5_000), ("500ms", 500), ("0.25", 250)] {
+            let node = behind(text);
+            assert!(!node.active);
+            assert_eq!(
+                node.conductor.map(|conductor| conductor.deadline),
+                Some(Duration::from_millis(millis)),
+                "{text}"
+            );
+        }
+        let flags = [("conductor.rpc", "http://c:8547"), ("rpc.enable-admin", "true"), ("sequencer.stopped", "false")];
+        let node = resolved(&flags);
+        assert!(!node.active);
+        let expected =
+            ConductorAt { url: "http://c:8547".to_owned(), deadline: Duration::from_secs(1), peers: Vec::new() };
+        assert_eq!(node.conductor, Some(expected));
     }
 
     #[test]
@@ -507,10 +610,10 @@ mod tests {
         assert_eq!(node.endpoints.http.map(|place| place.port), Some(7));
         assert_eq!(node.endpoints.metrics.map(|place| place.port), Some(9090));
         assert_eq!(node.log.filter, "debug");
-        let environment = [pair("KONA_NODE_CONDUCTOR_RPC", "http://c"), pair("KONA_NODE_NO_SUCH", "1")];
+        let environment = [pair("KONA_NODE_L2_FOLLOW_SOURCE", "http://c"), pair("KONA_NODE_NO_SUCH", "1")];
         let (_, faults) =
             Raw::collect(&Sources { chain: ChainKind::Node, environment: &environment, ..Sources::default() });
         let told: Vec<_> = faults.iter().map(Fault::to_string).collect();
-        assert!(told.len() == 2 && told[0].contains("op-conductor") && told[1].contains("no such setting"), "{told:?}");
+        assert!(told.len() == 2 && told[0].contains("derived") && told[1].contains("no such setting"), "{told:?}");
     }
 }

@@ -42,20 +42,20 @@ pub(super) async fn start<B: Backend + Persistence>(
     let config = Config { timetable, agreement, active: true, backoff: Backoff::default(), origins: None };
     // The chain brought itself up to the last block of its log when it was opened, so nothing is left to remember.
     let outside = Outside::default();
-    start_with(config, Memory::default(), folder, backend.clone(), backend, outside, process).await
+    let heart = (config, Memory::default());
+    start_with(heart, folder, backend.clone(), backend, (outside, Deadlines::default()), process).await
 }
 
-/// The same for a heart that remembers, whose blocks are kept beside the backend, and in which others take part.
+/// The same for a heart that remembers, whose blocks are kept beside the backend, and in which others take part, who may take so long.
 ///
 /// # Errors
 /// When the driver cannot start.
 pub(super) async fn start_with(
-    config: Config,
-    memory: Memory,
+    (config, memory): (Config, Memory),
     folder: &store::DataDir,
     backend: Arc<dyn Backend>,
     persistence: Arc<dyn Persistence>,
-    outside: Outside,
+    (outside, deadlines): (Outside, Deadlines),
     process: &mut Process,
 ) -> Result<DriverHandle, Failure> {
     let parts = Parts {
@@ -64,7 +64,7 @@ pub(super) async fn start_with(
         journal: Some(JournalPlace { folder: folder.join(JOURNAL), options: JournalOptions::default() }),
         metrics: Metrics::register(&mut process.registry),
         clock: Clock::System,
-        deadlines: Deadlines::default(),
+        deadlines,
         outside,
     };
     let started = Driver::start(config, memory, parts).await;

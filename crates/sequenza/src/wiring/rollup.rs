@@ -10,16 +10,21 @@
 //!                                               ▼                                ▼
 //!                                             Handed                       EngineClient ──► HTTP, or the chain in this process
 //! ```
+//!
+//! Behind a conductor, `ConductorClient` speaks with it, `Brought` takes blocks that others built, and `Peers` gets those that are missing.
 
 mod admin_state;
 mod api;
 mod attributes;
+mod brought;
 mod chains;
 mod embedded;
 mod follow_source;
 mod metrics;
 mod on_l1;
+mod op_conductor;
 mod origins;
+mod peers;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -29,10 +34,13 @@ use std::time::Duration;
 
 use engine::{AttributesBuilder, EngineBackend, EngineClient, Handed, HttpTransport, Secret, SecretError, Transport};
 use l1::{Epochs, EpochsConfig, Follower, FollowerConfig};
-use node::{Backend, BackendError, DriverHandle, L1Origins, Outside};
+use node::{
+    Backend, BackendError, Bearing, Clock, Conductor, ConductorClient, ConductorHandle, Deadlines, DriverHandle,
+    L1Origins, Outside,
+};
 use optimism::RollupConfig;
-use rpc::{Namespace, Service, Surface};
-use sequencer::{AgreementConfig, Backoff, Config, Stamp, Timetable, TimetableConfig};
+use rpc::{Check, Finding, Health, Namespace, Service, Surface};
+use sequencer::{AgreementConfig, Backoff, Config, Event, Stamp, Timetable, TimetableConfig};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use types::{Failure as Remedy, Millis, Timestamp};
@@ -40,17 +48,20 @@ use types::{Failure as Remedy, Millis, Timestamp};
 use self::admin_state::AdminState;
 use self::api::NodeApi;
 use self::attributes::OpAttributes;
+use self::brought::Brought;
 use self::embedded::Embedded;
 use self::follow_source::FollowSource;
 use self::metrics::{EngineCalls, L1Gauges};
 use self::on_l1::OnL1;
+use self::op_conductor::OpConductor;
 use self::origins::{Lookups, NEWS_MAX, tell_news};
+use self::peers::Peers;
 use super::drive;
 use super::folder::{exit_of, open_folder};
 use super::listen::{Listening, listen};
 use super::process::{Process, blocking};
 use crate::banner::RollupBanner;
-use crate::config::{EngineAt, Node, SecretSource};
+use crate::config::{ConductorAt, EngineAt, Node, SecretSource};
 use crate::exit::{Exit, Failure};
 
 /// Where JSON-RPC is answered.
@@ -63,6 +74,12 @@ const HANDED_KEPT: usize = 256;
 const PATIENCE: Duration = Duration::from_secs(1);
 /// Folder of the decided blocks in the data folder.
 const HANDED: &str = "handed";
+/// Calls of the conductor that one answer may take: one that is under way, the call itself, and the look at who leads.
+const CONDUCTOR_CALLS: u32 = 3;
+/// Calls to the conductor that wait. The heart has one commit and one question outstanding.
+const CONDUCTOR_CALLS_MAX: usize = 4;
+/// What waits to be carried; the rest is dropped.
+const CARRIED_MAX: usize = 16;
 /// How long a call to the chain in this process may take.
 const EMBEDDED_DEADLINE: Duration = Duration::from_secs(60);
 
@@ -73,6 +90,8 @@ pub(crate) struct Custom {
     pub(crate) attributes: Option<Around<dyn AttributesBuilder>>,
     /// Around the view of L1.
     pub(crate) origins: Option<Around<dyn L1Origins>>,
+    /// Around the conductor, where there is one.
+    pub(crate) conductor: Option<Around<dyn Conductor>>,
     /// The engine's secret.
     pub(crate) secret: Option<Secret>,
 }
@@ -203,20 +222,20 @@ async fn start(settings: Node, custom: Custom, mut process: Process) -> Result<O
         epochs: epochs.clone(),
     };
     let attributes = around(Arc::new(attributes) as Arc<dyn AttributesBuilder>, custom.attributes);
-    let backend = OnL1 {
+    let backend = Arc::new(OnL1 {
         inner: EngineBackend::new(client.clone(), Arc::clone(&config), attributes),
         client: client.clone(),
         config: Arc::clone(&config),
         handed: handed.clone(),
         epochs: epochs.clone(),
-    };
+    });
     let stands = tokio::select! {
         biased;
         () = stop.cancelled() => return Ok(None),
         stands = where_it_stands(&backend) => stands,
     };
     stands?;
-    let agreement = AgreementConfig::Solo;
+    let agreement = if settings.conductor.is_some() { AgreementConfig::Conductor } else { AgreementConfig::Solo };
     let kept_in = settings.admin_state.clone();
     let (state, said) = blocking(move || AdminState::open(kept_in)).await?;
     let active = said.unwrap_or(settings.active);
@@ -225,9 +244,36 @@ async fn start(settings: Node, custom: Custom, mut process: Process) -> Result<O
     let lookups = Lookups { epochs: epochs.clone(), confirmations: settings.confirmations };
     let (news, incoming) = mpsc::channel(NEWS_MAX);
     let origins = around(Arc::new(lookups) as Arc<dyn L1Origins>, custom.origins);
-    let outside = Outside { origins: Some(origins), incoming: Some(incoming), ..Outside::default() };
+    let mut outside = Outside { origins: Some(origins), incoming: Some(incoming), ..Outside::default() };
+    let mut deadlines = Deadlines::default();
+    let peers = Arc::new(Peers::new(Arc::clone(&config), peers(settings.conductor.as_ref())?));
+    let mut conductor = None;
+    if let Some(at) = &settings.conductor {
+        deadlines.conductor = at.deadline * CONDUCTOR_CALLS + Deadlines::default().conductor;
+        let op_conductor = OpConductor { transport: plain("conductor.rpc", &at.url)?, deadline: at.deadline };
+        let seam = around(Arc::new(op_conductor) as Arc<dyn Conductor>, custom.conductor);
+        let seams = (seam, Arc::clone(&backend) as Arc<dyn Bearing>);
+        conductor = Some(join_conductor(seams, &handed, &peers, &news, &mut outside, &mut process));
+    }
     let (memory, kept) = (handed.memory(), Arc::new(handed.clone()));
-    let driver = drive::start_with(heart, memory, &folder, Arc::new(backend), kept, outside, &mut process).await?;
+    let others = (outside, deadlines);
+    let driver = drive::start_with((heart, memory), &folder, backend, kept, others, &mut process).await?;
+    let brought = Arc::new(Brought {
+        config: Arc::clone(&config),
+        client: client.clone(),
+        handed,
+        driver: driver.clone(),
+        heart: news.clone(),
+        peers: Arc::clone(&peers),
+        turn: tokio::sync::Mutex::default(),
+    });
+    if peers.len() > 0 {
+        let (following, stop) = (Arc::clone(&brought), process.supervisor.stop());
+        process.supervisor.spawn("peers", async move {
+            following.follow(stop).await;
+            Ok(())
+        });
+    }
 
     follow_l1(&mut process, follower, &epochs);
     if let Some(url) = &settings.follow_source {
@@ -252,10 +298,11 @@ async fn start(settings: Node, custom: Custom, mut process: Process) -> Result<O
         config: Arc::clone(&config),
         client,
         epochs,
-        handed,
         recovering: AtomicBool::new(settings.recovering),
         driver: driver.clone(),
         state: Arc::new(state),
+        conductor: conductor.clone(),
+        brought,
         admin: settings.admin,
     });
     let greeting = format!(
@@ -263,7 +310,8 @@ async fn start(settings: Node, custom: Custom, mut process: Process) -> Result<O
          /metrics.\n",
         env!("CARGO_PKG_VERSION"),
     );
-    let service = process.service(&settings.rpc, settings.cors_any, greeting, drive::health(&driver));
+    let health = with_conductor(drive::health(&driver), conductor.as_ref());
+    let service = process.service(&settings.rpc, settings.cors_any, greeting, health);
     let banner = banner(&settings, &process, &config, data_dir, &engine, &driver.pulse().borrow());
     let embedded = engine.chain.as_ref().map(|chain| chain.socket.reached_at());
     if let Some(chain) = engine.chain {
@@ -271,6 +319,59 @@ async fn start(settings: Node, custom: Custom, mut process: Process) -> Result<O
     }
     let service = RPC_PATHS.iter().fold(service, |service, path| service.mount(path, api.clone()));
     Ok(Some(Opened { process, service, banner, driver, embedded, folder }))
+}
+
+/// The client of the conductor, with the channels through which the driver reaches it and what carries its fetches to the peers.
+fn join_conductor(
+    (conductor, bearing): (Arc<dyn Conductor>, Arc<dyn Bearing>),
+    handed: &Handed,
+    peers: &Arc<Peers>,
+    heart: &mpsc::Sender<Event>,
+    outside: &mut Outside,
+    process: &mut Process,
+) -> ConductorHandle {
+    let (call, calls) = mpsc::channel(CONDUCTOR_CALLS_MAX);
+    let (carry, carried) = mpsc::channel(CARRIED_MAX);
+    (outside.conductor, outside.carrier) = (Some(call), Some(carry));
+    let kept = Arc::new(handed.clone());
+    let (client, handle) =
+        ConductorClient::new(conductor, bearing, kept, heart.clone(), calls, Clock::System, &mut process.registry);
+    // Both end with the driver, which may still need them when the process stops.
+    process.supervisor.spawn("conductor's client", async move {
+        client.run().await;
+        Ok(())
+    });
+    let peers = Arc::clone(peers);
+    process.supervisor.spawn("missing blocks", async move {
+        peers.carry(carried).await;
+        Ok(())
+    });
+    handle
+}
+
+/// The other sequencers' engines.
+fn peers(conductor: Option<&ConductorAt>) -> Result<Vec<(String, EngineClient)>, Failure> {
+    let urls = conductor.into_iter().flat_map(|conductor| &conductor.peers).enumerate();
+    let peer = |(count, url): (usize, &String)| {
+        let client = EngineClient::new(Arc::new(plain("conductor.peers", url)?), peers::DEADLINE);
+        // Not its address: keys are often part of it.
+        Ok((format!("peer {}", count + 1), client))
+    };
+    urls.map(peer).collect()
+}
+
+fn plain(flag: &str, url: &str) -> Result<HttpTransport, Failure> {
+    HttpTransport::new(url, None).map_err(|error| Failure::new(Exit::Usage, format!("--{flag}: {error}")))
+}
+
+/// Whether it leads is part of whether it is ready.
+fn with_conductor(health: Health, conductor: Option<&ConductorHandle>) -> Health {
+    let Some(conductor) = conductor else { return health };
+    let status = conductor.status();
+    health.ready(Check::new("conductor", move || match status.borrow().readiness(Clock::System.now()) {
+        Ok(reason) => Finding::Good(reason),
+        Err(reason) => Finding::Bad(reason),
+    }))
 }
 
 /// The engine, and how it is reached.
@@ -409,6 +510,7 @@ fn banner(
         block_time: humantime::format_duration(Duration::from_secs(config.block_time)).to_string(),
         head: pulse.head.number.as_u64(),
         active: pulse.active,
+        conductor: settings.conductor.as_ref().map(|conductor| (conductor.url.clone(), conductor.peers.len())),
         confirmations: settings.confirmations,
         l1_endpoints: settings.l1.endpoints.len(),
         engine: engine.place.clone(),

@@ -9,9 +9,9 @@ use std::time::Duration;
 
 use alloy_primitives::{Address, B256, U64, address};
 use async_trait::async_trait;
-use engine::{BlockAt, EngineClient, Handed, WholeBlock};
+use engine::{BlockAt, EngineClient, WholeBlock};
 use l1::{Epochs, Header};
-use node::DriverHandle;
+use node::{ConductorHandle, DriverHandle};
 use optimism::{OutputV0, RollupConfig};
 use rpc::{ErrorObject, Namespace};
 use serde::Deserialize;
@@ -20,6 +20,7 @@ use serde_json::{Value, json};
 use types::BlockRef;
 
 use super::admin_state::AdminState;
+use super::brought::Brought;
 
 /// Where messages leave for L1.
 const MESSAGE_PASSER: Address = address!("4200000000000000000000000000000000000016");
@@ -27,19 +28,19 @@ const MESSAGE_PASSER: Address = address!("42000000000000000000000000000000000000
 const FAILED: i64 = -32000;
 /// How long a stop waits for the block that is on its way.
 const SETTLING_MAX: Duration = Duration::from_secs(10);
-/// Between two looks at whether it has arrived.
-const SETTLING_LOOK: Duration = Duration::from_millis(20);
 
-const METHODS: [&str; 5] = [
+const METHODS: [&str; 6] = [
     "optimism_syncStatus",
     "optimism_outputAtBlock",
     "optimism_rollupConfig",
     "optimism_version",
+    // op-conductor asks for it before it takes a sequencer for healthy.
+    "opp2p_peerStats",
     // kona-node's; what it says of health is at /livez and /readyz here.
     "healthz",
 ];
 const VERSION: &str = concat!("sequenza/", env!("CARGO_PKG_VERSION"));
-const ADMIN_METHODS: [&str; 7] = [
+const ADMIN_METHODS: [&str; 9] = [
     "admin_startSequencer",
     "admin_stopSequencer",
     "admin_sequencerActive",
@@ -48,18 +49,25 @@ const ADMIN_METHODS: [&str; 7] = [
     "admin_adminRecoverMode",
     "admin_setRecoverMode",
     "admin_conductorEnabled",
+    "admin_overrideLeader",
+    "admin_postUnsafePayload",
 ];
+/// How op-conductor finds out that a start, or a stop, has nothing to do (op-node `rollup/sequencing/sequencer.go`).
+const ALREADY_RUNS: &str = "sequencer already running";
+const RUNS_NOT: &str = "sequencer not running";
 
 /// The node's methods.
 pub(super) struct NodeApi {
     pub(super) config: Arc<RollupConfig>,
     pub(super) client: EngineClient,
     pub(super) epochs: Epochs,
-    pub(super) handed: Handed,
     /// The operator's last word on recovery. The sequencer may recover without it.
     pub(super) recovering: AtomicBool,
     pub(super) driver: DriverHandle,
     pub(super) state: Arc<AdminState>,
+    /// Who elects it, if it does not run alone.
+    pub(super) conductor: Option<ConductorHandle>,
+    pub(super) brought: Arc<Brought>,
     /// Whether callers may start and stop it.
     pub(super) admin: bool,
 }
@@ -82,13 +90,16 @@ impl Namespace for NodeApi {
             "optimism_outputAtBlock" => self.output_at(parameter(&params, "the block's number")?).await?,
             "optimism_rollupConfig" => self.config.to_rollup_json(),
             "optimism_version" => json!(VERSION),
+            "opp2p_peerStats" => no_peers(),
             "healthz" => json!({ "version": VERSION }),
             "admin_startSequencer" => self.start(params.first()).await?,
             "admin_stopSequencer" => self.stop().await?,
             "admin_sequencerActive" => json!(self.is_active()),
             "admin_recoverMode" | "admin_adminRecoverMode" => json!(self.recovering.load(Ordering::SeqCst)),
             "admin_setRecoverMode" => self.recover(parameter(&params, "true or false")?).await?,
-            "admin_conductorEnabled" => json!(false),
+            "admin_conductorEnabled" => json!(self.conductor.is_some()),
+            "admin_overrideLeader" => self.override_leader(params.first()).await?,
+            "admin_postUnsafePayload" => self.post(&params).await?,
             _ => return Err(ErrorObject::method_not_found(method)),
         };
         to_raw_value(&answer).map_err(ErrorObject::internal)
@@ -151,34 +162,49 @@ impl NodeApi {
     /// Only on the block that the caller takes for the head: whoever hands over between two nodes must not lose blocks.
     async fn start(&self, hash: Option<&Value>) -> Result<Value, ErrorObject> {
         if self.is_active() {
-            return Err(failed("the sequencer is already running"));
+            return Err(failed(ALREADY_RUNS));
+        }
+        if let Some(conductor) = &self.conductor {
+            return self.start_elected(conductor, hash).await;
         }
         // kona-node asks for none.
         if let Some(hash) = hash.filter(|hash| !hash.is_null()) {
             let wanted =
                 B256::deserialize(hash).map_err(|error| ErrorObject::invalid_params(format!("hash: {error}")))?;
-            let BlockRef { number, hash: head, .. } = self.head().await?;
-            if wanted.as_slice() != head.as_bytes() {
-                return Err(failed(format!(
-                    "the newest block is {number} {head}, and the start was asked for on {wanted}"
-                )));
-            }
+            is_head(wanted, self.head().await?)?;
         }
         self.keep(true).await?;
         if self.driver.lead().await { Ok(Value::Null) } else { Err(failed("the driver has ended")) }
     }
 
+    /// Behind a conductor: on the block that it holds, once nothing is on its way any more, and only as the leader.
+    async fn start_elected(&self, conductor: &ConductorHandle, hash: Option<&Value>) -> Result<Value, ErrorObject> {
+        // In the message itself: that is all that op-conductor logs.
+        let wanted = named(hash).map_err(failed)?;
+        let head = self.settled().await?;
+        is_head(wanted, head)?;
+        conductor.start(head).await.map_err(failed)?;
+        // Whoever asks next whether it runs is told so.
+        let mut pulse = self.driver.pulse();
+        let started = tokio::time::timeout(SETTLING_MAX, pulse.wait_for(|pulse| pulse.active)).await;
+        started.map_err(|_| failed("it was started, and the driver does not say so"))?.map_err(failed)?;
+        Ok(Value::Null)
+    }
+
     /// Waits for the block that is on its way, so that the hash that is told is that of the last block built here.
     async fn stop(&self) -> Result<Value, ErrorObject> {
-        if !self.is_active() {
-            return Err(failed("the sequencer is not running"));
+        let leads = self.conductor.as_ref().is_some_and(|conductor| conductor.status().borrow().tenure.leads());
+        if !self.is_active() && !leads {
+            return Err(failed(RUNS_NOT));
         }
         self.keep(false).await?;
         if !self.driver.rest().await {
             return Err(failed("the driver has ended"));
         }
-        let settled = tokio::time::timeout(SETTLING_MAX, self.settled()).await;
-        let head = settled.map_err(|_| failed("it was stopped, and the block on its way has not come to an end"))??;
+        let head = self.settled().await?;
+        if let Some(conductor) = &self.conductor {
+            conductor.stop().await.map_err(failed)?;
+        }
         Ok(json!(B256::new(*head.hash.as_bytes())))
     }
 
@@ -190,18 +216,36 @@ impl NodeApi {
         Ok(Value::Null)
     }
 
+    /// Takes a block that another sequencer built.
+    async fn post(&self, params: &[Value]) -> Result<Value, ErrorObject> {
+        let envelope =
+            params.first().ok_or_else(|| ErrorObject::invalid_params("the payload's envelope is missing"))?;
+        self.brought.post(envelope).await.map_err(failed)?;
+        Ok(Value::Null)
+    }
+
+    /// Without a word it is switched on, as op-node does.
+    async fn override_leader(&self, on: Option<&Value>) -> Result<Value, ErrorObject> {
+        let on = match on.filter(|on| !on.is_null()) {
+            None => true,
+            Some(on) => on.as_bool().ok_or_else(|| ErrorObject::invalid_params("true or false is expected"))?,
+        };
+        let Some(conductor) = &self.conductor else {
+            return Err(failed("there is no conductor (--conductor.rpc) whose word could be left out"));
+        };
+        conductor.override_leader(on).await.map_err(failed)?;
+        Ok(Value::Null)
+    }
+
     /// The head, once the sequencer rests and what it decided last is the head.
     async fn settled(&self) -> Result<BlockRef, ErrorObject> {
         let mut pulse = self.driver.pulse();
-        pulse.wait_for(|pulse| !pulse.active).await.map_err(failed)?;
-        loop {
-            let head = self.head().await?;
-            // Where nothing was decided there is nothing to wait for.
-            if self.handed.newest().is_none_or(|newest| newest.block.number <= head.number) {
-                return Ok(head);
-            }
-            tokio::time::sleep(SETTLING_LOOK).await;
-        }
+        let settled = pulse.wait_for(|pulse| !pulse.active && pulse.settled);
+        let settled = tokio::time::timeout(SETTLING_MAX, settled).await;
+        settled
+            .map_err(|_| failed("it is stopped, and the block on its way has not come to an end"))?
+            .map_err(failed)?;
+        self.head().await
     }
 
     /// Before it takes effect: a word that is lost in a crash must not have been acknowledged.
@@ -220,6 +264,29 @@ impl NodeApi {
         let head = self.client.block_ref(BlockAt::Latest).await.map_err(failed)?;
         head.ok_or_else(|| failed("the engine has no newest block yet"))
     }
+}
+
+/// The hash that a start behind a conductor has to name.
+fn named(hash: Option<&Value>) -> Result<B256, String> {
+    let why = "behind a conductor it starts on the block that the conductor holds";
+    let hash = hash.filter(|hash| !hash.is_null()).ok_or_else(|| format!("the block's hash is missing: {why}"))?;
+    let hash = B256::deserialize(hash).map_err(|error| format!("hash: {error}"))?;
+    if hash.is_zero() { Err(format!("the hash is zero: {why}, and name that")) } else { Ok(hash) }
+}
+
+fn is_head(wanted: B256, head: BlockRef) -> Result<(), ErrorObject> {
+    if wanted.as_slice() == head.hash.as_bytes() {
+        return Ok(());
+    }
+    Err(failed(format!("the newest block is {} {}, and the start was asked for on {wanted}", head.number, head.hash)))
+}
+
+/// op-node's figures of its peers, of which there are none without gossip.
+fn no_peers() -> Value {
+    json!({
+        "connected": 0, "table": 0, "blocksTopic": 0, "blocksTopicV2": 0, "blocksTopicV3": 0, "blocksTopicV4": 0, "banned": 0,
+        "known": 0,
+    })
 }
 
 fn parameter<T: for<'a> Deserialize<'a>>(params: &[Value], what: &str) -> Result<T, ErrorObject> {

@@ -18,15 +18,18 @@ use alloy_primitives::B256;
 use async_trait::async_trait;
 use engine::{BlockAt, EngineBackend, EngineClient, Handed};
 use l1::Epochs;
-use node::{Backend, BackendError, Persistence, Sealed};
+use node::{Backend, BackendError, Bearing, Persistence, Sealed};
 use optimism::{BlockId, RollupConfig};
-use types::{Attributes, BlockHash, BlockRef, BuildId, Heads, L1Origin, Payload, Verdict};
+use types::{Attributes, BlockHash, BlockNumber, BlockRef, BuildId, Heads, L1Origin, Payload, Verdict};
 
 use super::origins::has_left;
 
 /// How long decided blocks are given to the engine again in one go: less than the driver waits for an answer
 /// (`node::Deadlines::ask`), so that it hears what became of it.
 const AT_ONCE: Duration = Duration::from_secs(4);
+
+/// How far down is looked for a block that L1 bears: a day of blocks each second, and more than L1 ever took back.
+const BORNE_STEPS_MAX: u64 = 86_400;
 
 /// An engine whose chain stands where L1 bears it.
 #[derive(Debug)]
@@ -78,7 +81,39 @@ impl Backend for OnL1 {
     }
 }
 
+#[async_trait]
+impl Bearing for OnL1 {
+    async fn borne(&self, block: BlockRef) -> Result<BlockRef, String> {
+        let (mut at, mut found) = (block, block);
+        for _ in 0..BORNE_STEPS_MAX {
+            let place = self.place(at.number, at.hash).await?;
+            let Some((known, origin)) = place else { return Ok(found) };
+            found = known;
+            if !has_left(&self.epochs.view(), origin.number, origin.hash) {
+                return Ok(found);
+            }
+            let Some(below) = known.number.previous() else { return Ok(found) };
+            at = BlockRef { number: below, hash: known.parent, ..BlockRef::default() };
+        }
+        Err(format!("L1 has left more than {BORNE_STEPS_MAX} blocks down from block {}", block.number))
+    }
+}
+
 impl OnL1 {
+    /// A block and what it cites, as the engine has it, or as it is kept here.
+    async fn place(&self, number: BlockNumber, hash: BlockHash) -> Result<Option<(BlockRef, L1Origin)>, String> {
+        let known = self.client.block_ref(BlockAt::Hash(B256::new(*hash.as_bytes()))).await;
+        if let Some(known) = known.map_err(|error| error.to_string())? {
+            let origin = self.origin_of(known).await.map_err(|error| error.to_string())?;
+            return Ok(origin.map(|origin| (known, origin)));
+        }
+        let kept = self.handed.fetch(number, number).await.into_iter().map(|kept| kept.payload);
+        let kept = kept
+            .filter(|payload| payload.block.hash == hash)
+            .find_map(|payload| payload.origin.map(|origin| (payload.block, origin)));
+        Ok(kept)
+    }
+
     /// Gives the engine what was decided right above its head and lost in a crash.
     async fn with_decided(&self, heads: Heads) -> Result<Heads, BackendError> {
         let head = heads.unsafe_head();
