@@ -610,10 +610,10 @@ mod tests {
         assert_eq!(node.endpoints.http.map(|place| place.port), Some(7));
         assert_eq!(node.endpoints.metrics.map(|place| place.port), Some(9090));
         assert_eq!(node.log.filter, "debug");
-        let environment = [pair("KONA_NODE_L2_FOLLOW_SOURCE", "http://c"), pair("KONA_NODE_NO_SUCH", "1")];
+        let environment = [pair("KONA_NODE_L2_TRUST_RPC", "false"), pair("KONA_NODE_NO_SUCH", "1")];
         let (_, faults) =
             Raw::collect(&Sources { chain: ChainKind::Node, environment: &environment, ..Sources::default() });
         let told: Vec<_> = faults.iter().map(Fault::to_string).collect();
-        assert!(told.len() == 2 && told[0].contains("derived") && told[1].contains("no such setting"), "{told:?}");
+        assert!(told.len() == 2 && told[0].contains("always checked") && told[1].contains("no such setting"), "{told:?}");
     }
 }
