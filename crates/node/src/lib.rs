@@ -27,7 +27,7 @@
 //! let chain = FakeBackend::new();
 //! let mut registry = Registry::with_prefix("sequenza");
 //! let timetable = Timetable::gapless(genesis().timestamp, Millis::new(200)).map_err(|fault| fault.to_string())?;
-//! let config = Config { timetable, agreement: AgreementConfig::Solo, active: true, backoff: Backoff::default(), origins: None };
+//! let config = Config { timetable, agreement: AgreementConfig::Solo, active: true, backoff: Backoff::default(), seal_lead_adapts: false, origins: None };
 //! let parts = Parts {
 //!     backend: Arc::new(chain.clone()),
 //!     persistence: Arc::new(chain.clone()),

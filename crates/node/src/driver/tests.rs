@@ -15,7 +15,7 @@ const SLOT: Duration = Duration::from_secs(1);
 
 fn config(agreement: AgreementConfig) -> Config {
     let timetable = Timetable::gapless(genesis().timestamp, Millis::new(1000)).expect("a second is a slot");
-    Config { timetable, agreement, active: true, backoff: Backoff::default(), origins: None }
+    Config { timetable, agreement, active: true, backoff: Backoff::default(), seal_lead_adapts: false, origins: None }
 }
 
 /// A driver on a fake chain, with its journal.

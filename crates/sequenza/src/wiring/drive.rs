@@ -39,7 +39,14 @@ pub(super) async fn start<B: Backend + Persistence>(
     backend: Arc<B>,
     process: &mut Process,
 ) -> Result<DriverHandle, Failure> {
-    let config = Config { timetable, agreement, active: true, backoff: Backoff::default(), origins: None };
+    let config = Config {
+        timetable,
+        agreement,
+        active: true,
+        backoff: Backoff::default(),
+        seal_lead_adapts: false,
+        origins: None,
+    };
     // The chain brought itself up to the last block of its log when it was opened, so nothing is left to remember.
     let outside = Outside::default();
     start_with(config, Memory::default(), folder, backend.clone(), backend, outside, process).await
