@@ -22,3 +22,4 @@ mod op_node;
 mod python;
 mod rust_client;
 mod websocket;
+mod why;

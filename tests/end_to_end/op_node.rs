@@ -18,9 +18,9 @@ const FORKS: [&str; 10] =
     ["regolith", "canyon", "delta", "ecotone", "fjord", "granite", "holocene", "isthmus", "jovian", "karst"];
 
 /// An L1, and what a rollup that begins on it is described with.
-struct Rollup {
-    l1: Anvil,
-    genesis: PathBuf,
+pub(super) struct Rollup {
+    pub(super) l1: Anvil,
+    pub(super) genesis: PathBuf,
     config: PathBuf,
     /// Holds both files.
     _folder: tempfile::TempDir,
@@ -28,7 +28,7 @@ struct Rollup {
 
 impl Rollup {
     /// A rollup with a block each second that begins on L1's newest block. `None`, and said so, without anvil.
-    async fn begin(test: &str) -> Option<Rollup> {
+    pub(super) async fn begin(test: &str) -> Option<Rollup> {
         let l1 = Anvil::start(test, &["--block-time", "1"])?;
         l1.rpc("anvil_setCode", json!([PORTAL, portal_code()])).await.unwrap();
         let first = l1.rpc("eth_getBlockByNumber", json!(["latest", false])).await.unwrap();
@@ -41,7 +41,7 @@ impl Rollup {
     }
 
     /// A sequencer of this rollup whose own port is the one that the harness calls.
-    fn sequencer(&self) -> Launch {
+    pub(super) fn sequencer(&self) -> Launch {
         let own = free_port();
         let launch = Launch::bare().subcommand("node").reached_at(own);
         let data = launch.folder().join("data");

@@ -68,6 +68,7 @@ pub mod fake;
 mod journal;
 mod l1_origins;
 mod metrics;
+mod phases;
 mod pulse;
 mod supervisor;
 
@@ -78,5 +79,5 @@ pub use driver::{Deadlines, Driver, DriverError, DriverHandle, JournalPlace, Out
 pub use journal::{Difference, Journal, JournalOptions, Outcome, ReplayError, Start, Verdict, replay};
 pub use l1_origins::{L1Origins, L1Unavailable};
 pub use metrics::Metrics;
-pub use pulse::{Pulse, Readiness, Trouble};
+pub use pulse::{Blocked, BlockedBy, Party, Pulse, Readiness, Trouble};
 pub use supervisor::{Cause, Exit, STOP_GRACE, Supervisor, TaskError};

@@ -198,11 +198,14 @@ mod tests {
         assert_eq!(blocks(&mut short, 200, 0), 10);
     }
 
+    /// What happens to a build that is ordered to be sealed.
+    type Happens = fn(&mut SealLead, BuildId, BlockHash);
+
     #[test]
     fn what_says_nothing_of_how_long_blocks_take_is_not_measured() {
         let (build, block) = (BuildId::new(1), BlockHash::new([1; 32]));
         let (early, over, late) = (Timestamp::from_secs(1), Timestamp::from_secs(2), Timestamp::from_secs(9));
-        let rows: [(&str, fn(&mut SealLead, BuildId, BlockHash)); 4] = [
+        let rows: [(&str, Happens); 4] = [
             ("a call failed", |lead, build, block| {
                 lead.sealed(build, block);
                 lead.spoiled();

@@ -10,6 +10,7 @@ mod config;
 mod exit;
 mod keys;
 mod logs;
+mod why;
 mod wiring;
 
 use std::process::ExitCode;

@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use super::raw::{Fault, Raw};
 use super::resolve::{
-    Endpoints, HostPort, Log, PoolLimits, Reader, Surroundings, data_dir, host_name, log, log_filter, pool, read_with,
-    rpc_limits,
+    DAY, Endpoints, HostPort, Log, PoolLimits, Reader, Surroundings, data_dir, host_name, log, log_filter, pool,
+    read_with, rpc_limits,
 };
-use super::values::{file, number};
+use super::values::{file, number, time};
 
 /// Endpoints of L1 that are used together.
 const L1_ENDPOINTS_MAX: usize = 16;
@@ -31,6 +31,11 @@ pub(crate) struct Node {
     /// How deep below L1's head a block has to be before it is cited.
     pub(crate) confirmations: u64,
     pub(crate) recovering: bool,
+    /// How many L1 blocks before the end of the sequencing window it begins to recover by itself, 0 never; a tenth of the window if
+    /// nobody said.
+    pub(crate) auto_recover: Option<u64>,
+    /// How long before its time each block is sealed; what blocks take if nobody said.
+    pub(crate) sealing: Option<Duration>,
     pub(crate) endpoints: Endpoints,
     pub(crate) admin: bool,
     /// Where it is kept whether the operator started or stopped the sequencer.
@@ -116,6 +121,8 @@ fn read_all(reader: &mut Reader<'_>, around: &Surroundings) -> Option<Node> {
         active: !reader.switch("sequencer.stopped"),
         confirmations: reader.value("sequencer.l1-confs", 0, |text| number(text, 0, CONFIRMATIONS_MAX)),
         recovering: reader.switch("sequencer.recover"),
+        auto_recover: reader.optional("sequencer.auto-recover", |text| number(text, 0, u64::MAX)),
+        sealing: reader.optional("sequencer.sealing-duration", |text| time(text, Duration::ZERO, DAY)),
         endpoints: endpoints(reader),
         admin: reader.switch("rpc.enable-admin"),
         admin_state: reader.optional("rpc.admin-state", file),
@@ -375,6 +382,8 @@ mod tests {
             vec![("sequencer.stopped", "true")],
             vec![("sequencer.l1-confs", "0")],
             vec![("sequencer.recover", "true")],
+            vec![("sequencer.auto-recover", "0")],
+            vec![("sequencer.sealing-duration", "50ms")],
             vec![("rpc.disabled", "true")],
             vec![("rpc.addr", "0.0.0.0")],
             vec![("port", "1")],
@@ -409,7 +418,7 @@ mod tests {
 
     #[test]
     fn what_cannot_be_is_told_with_its_remedy() {
-        let table: [(&[(&str, &str)], &str); 19] = [
+        let table: [(&[(&str, &str)], &str); 21] = [
             (&[("mode", "Validator")], "--mode=Sequencer"),
             (&[("mode", "Both")], "use Sequencer"),
             (&[("registry", "configs.json")], "contradicts"),
@@ -424,6 +433,8 @@ mod tests {
             (&[("l2-engine-rpc", "engine:8551")], "over HTTP"),
             (&[("sequencer.max-safe-lag", "100")], "not derived"),
             (&[("sequencer.l1-confs", "-1")], "whole number"),
+            (&[("sequencer.auto-recover", "soon")], "whole number"),
+            (&[("sequencer.sealing-duration", "soon")], "such as"),
             (&[("metrics.port", "1")], "--metrics.enabled"),
             (&[("rpc.disabled", "true"), ("rpc.enable-admin", "true")], "--rpc.disabled"),
             (&[("port", "65536")], "65535"),

@@ -16,6 +16,7 @@ mod api;
 mod attributes;
 mod chains;
 mod embedded;
+mod health;
 mod metrics;
 mod on_l1;
 mod origins;
@@ -30,7 +31,7 @@ use l1::{Epochs, EpochsConfig, Follower, FollowerConfig};
 use node::{Backend, BackendError, Outside};
 use optimism::RollupConfig;
 use rpc::{Namespace, Service, Surface};
-use sequencer::{AgreementConfig, Backoff, Config, Stamp, Timetable, TimetableConfig};
+use sequencer::{AgreementConfig, Backoff, Config, Stamp, Timetable, TimetableConfig, TimetableFault};
 use tokio::sync::mpsc;
 use types::{Failure as Remedy, Millis, Timestamp};
 
@@ -38,6 +39,7 @@ use self::admin_state::AdminState;
 use self::api::NodeApi;
 use self::attributes::OpAttributes;
 use self::embedded::Embedded;
+use self::health::{Beginning, EngineSight};
 use self::metrics::{EngineCalls, L1Gauges};
 use self::on_l1::OnL1;
 use self::origins::{Lookups, NEWS_MAX, tell_news};
@@ -51,7 +53,8 @@ use crate::exit::{Exit, Failure};
 
 /// Where JSON-RPC is answered.
 const RPC_PATHS: [&str; 3] = ["/", "/rpc", "/ws"];
-/// How long before its time a block is sealed: what op-node gives itself (`--sequencer.sealing-duration`).
+/// How long before its time the first block is sealed, before it is known how long blocks take: what op-node gives itself for good
+/// (`--sequencer.sealing-duration`).
 const SEAL_LEAD: Millis = Millis::new(50);
 /// Decided blocks that are kept for an engine that loses its newest in a crash: op-geth keeps that many states in memory.
 const HANDED_KEPT: usize = 256;
@@ -81,7 +84,8 @@ async fn start(settings: Node, mut process: Process) -> Result<(), Failure> {
     let source = settings.rollup.clone();
     let config = Arc::new(blocking(move || chains::rollup(&source)).await?);
     let schedule = chains::schedule(settings.l1_config.as_deref(), config.l1_chain_id)?;
-    let timetable = timetable(&config)?;
+    let timetable = timetable(&config, settings.sealing)?;
+    let rules = origins::rules(&config, settings.recovering, settings.auto_recover)?;
     let (id, named, home) = (config.l2_chain_id, settings.data_dir.clone(), settings.data_home.clone());
     let data_dir = named.unwrap_or_else(|| home.join("sequenza").join("node").join(id.to_string()));
     let opening = data_dir.clone();
@@ -94,14 +98,24 @@ async fn start(settings: Node, mut process: Process) -> Result<(), Failure> {
     let engine = Engine::open(&settings, &folder, &mut process).await?;
     let calls = EngineCalls::register(&mut process.registry);
     let client = EngineClient::new(Arc::clone(&engine.transport), engine.deadline);
-    let client = client.observed(Arc::new(move |call: &engine::Ended<'_>| calls.ended(call)));
+    let engine_seen = EngineSight::default();
+    let seen = engine_seen.clone();
+    let client = client.observed(Arc::new(move |call: &engine::Ended<'_>| {
+        calls.ended(call);
+        seen.ended(call);
+    }));
 
     let sources = chains::sources(&settings.l1)?;
     let beacon = chains::beacon(&settings.l1)?;
     let stop = process.supervisor.stop();
+    let beginning = Beginning::default();
+    let told = process.tell_health(beginning.health(sources.clone(), engine_seen.clone()))?;
     let reached = async {
         chains::check_l1(&sources, config.l1_chain_id).await?;
-        check_engine(&client, &config).await
+        beginning.l1_answered();
+        check_engine(&client, &config).await?;
+        beginning.engine_answered();
+        Ok(())
     };
     tokio::select! {
         biased;
@@ -116,7 +130,7 @@ async fn start(settings: Node, mut process: Process) -> Result<(), Failure> {
     }
     let (follower, view) = Follower::new(sources.clone(), following);
     let epochs = Epochs::new(sources.clone(), view.clone(), EpochsConfig::default());
-    process.registry.register_collector(Box::new(L1Gauges { sources, epochs: epochs.clone() }));
+    process.registry.register_collector(Box::new(L1Gauges { sources: sources.clone(), epochs: epochs.clone() }));
     let attributes = OpAttributes {
         config: Arc::clone(&config),
         schedule,
@@ -141,8 +155,9 @@ async fn start(settings: Node, mut process: Process) -> Result<(), Failure> {
     let kept_in = settings.admin_state.clone();
     let (state, said) = blocking(move || AdminState::open(kept_in)).await?;
     let active = said.unwrap_or(settings.active);
-    let rules = origins::rules(&config, settings.recovering);
-    let heart = Config { timetable, agreement, active, backoff: Backoff::default(), origins: Some(rules) };
+    let seal_lead_adapts = settings.sealing.is_none();
+    let heart =
+        Config { timetable, agreement, active, backoff: Backoff::default(), seal_lead_adapts, origins: Some(rules) };
     let lookups = Lookups { epochs: epochs.clone(), confirmations: settings.confirmations };
     let (news, incoming) = mpsc::channel(NEWS_MAX);
     let outside = Outside { origins: Some(Arc::new(lookups)), incoming: Some(incoming), ..Outside::default() };
@@ -173,12 +188,14 @@ async fn start(settings: Node, mut process: Process) -> Result<(), Failure> {
          /metrics.\n",
         env!("CARGO_PKG_VERSION"),
     );
-    let service = process.service(&settings.rpc, settings.cors_any, greeting, drive::health(&driver));
+    let service =
+        process.service(&settings.rpc, settings.cors_any, greeting, health::health(&driver, sources, engine_seen));
     let banner = banner(&settings, &process, &config, data_dir, &engine, &driver.pulse().borrow());
     if let Some(chain) = engine.chain {
         chain.serve(&service, &mut process);
     }
     let service = RPC_PATHS.iter().fold(service, |service, path| service.mount(path, api.clone()));
+    told.end().await;
     let ended = process.run(&banner.text(), service).await;
     drop((driver, folder));
     ended
@@ -289,15 +306,20 @@ fn follow_l1(process: &mut Process, follower: Follower, epochs: &Epochs) {
 
 /// Slots of the rollup: block n is dated with the end of slot n − 1, and sealed shortly before. A build is opened as soon as its
 /// parent is the head.
-fn timetable(config: &RollupConfig) -> Result<Timetable, Failure> {
+fn timetable(config: &RollupConfig, sealing: Option<Duration>) -> Result<Timetable, Failure> {
     let slot = Millis::new(1_000).times(config.block_time);
     let genesis = Timestamp::from_secs(config.genesis.l2_time);
-    let table = TimetableConfig { genesis, slot, build_ahead: slot, seal_lead: SEAL_LEAD, stamp: Stamp::Closing };
-    Timetable::new(table).map_err(|fault| {
-        Failure::new(
+    let seal_lead =
+        sealing.map_or(SEAL_LEAD, |sealing| Millis::new(u64::try_from(sealing.as_millis()).unwrap_or(u64::MAX)));
+    let table = TimetableConfig { genesis, slot, build_ahead: slot, seal_lead, stamp: Stamp::Closing };
+    Timetable::new(table).map_err(|fault| match fault {
+        TimetableFault::SealLead { .. } => {
+            Failure::new(Exit::Usage, format!("--sequencer.sealing-duration: {fault}: use a shorter time"))
+        }
+        TimetableFault::Slot(_) | TimetableFault::BuildAhead { .. } => Failure::new(
             Exit::BadData,
             format!("block_time of the rollup's configuration is {}: {fault}", config.block_time),
-        )
+        ),
     })
 }
 
