@@ -139,7 +139,7 @@ fn rollup_file(l1: &Value, l2_hash: &Value) -> Value {
     config
 }
 
-fn free_port() -> u16 {
+pub(super) fn free_port() -> u16 {
     std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 

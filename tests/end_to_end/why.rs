@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 use tests::{Chain, Ended, Launch};
 
-use super::op_node::Rollup;
+use super::op_node::{Rollup, free_port};
 
 /// How long something that has to happen may take, on a machine with other work.
 const WAIT_MAX: Duration = Duration::from_secs(90);
@@ -111,4 +111,23 @@ async fn a_node_says_what_it_waits_for_and_what_to_do() {
     assert!(said["reason"].as_str().unwrap().contains("127.0.0.1:"), "{said}");
     assert!(said["remedy"].as_str().unwrap().contains("--l1-eth-rpc"), "{said}");
     assert_eq!(waiting.post("{}".to_owned()).await.map(|(status, _)| status), Some(503));
+}
+
+/// Guards against a node that says that its engine refuses something when it is not there, and against one that does not come back.
+#[tokio::test]
+async fn a_node_without_its_engine_says_since_when() {
+    let Some(rollup) = Rollup::begin("op_node why engine").await else { return };
+    let port = free_port();
+    let engine = Launch::evm().flag("--genesis", rollup.genesis.as_os_str()).flag("--authrpc.port", port.to_string());
+    let secret = engine.folder().join("jwt.hex");
+    std::fs::write(&secret, "42".repeat(32)).unwrap();
+    let mut engine = engine.flag("--authrpc.jwtsecret", secret.as_os_str()).start().await;
+    let launch = rollup.sequencer().flag("--l2", format!("http://127.0.0.1:{port}"));
+    let node = launch.flag("--l2.jwt-secret", secret.as_os_str()).start().await;
+    engine.kill();
+    let said = until_cause(&node, "engine_unreachable").await;
+    assert!(said["reason"].as_str().unwrap().contains("the engine has not answered for"), "{said}");
+    assert!(said["remedy"].as_str().unwrap().contains("--l2-engine-rpc"), "{said}");
+    engine.start_again().await;
+    node.ready().await;
 }

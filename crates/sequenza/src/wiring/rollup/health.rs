@@ -19,6 +19,9 @@ use crate::wiring::drive;
 /// An endpoint of L1 that has not answered well for so long counts as silent: it is asked every four seconds at least.
 const SILENT_AFTER: Duration = Duration::from_secs(15);
 
+/// A call that was given up after so long was not answered, rather than not wanted.
+const GIVEN_UP_AFTER: Duration = Duration::from_secs(5);
+
 const L1_REMEDY: &str = "see that these endpoints run and can be reached from here, or name others with --l1-eth-rpc; blocks come again \
                          by themselves when one answers";
 const ENGINE_REMEDY: &str = "see that the engine runs and that its authenticated port can be reached from here (--l2-engine-rpc), and \
@@ -50,11 +53,16 @@ impl EngineSight {
         let mut silence = self.0.lock();
         match call.outcome {
             Outcome::Answered | Outcome::Refused(_) => *silence = None,
-            Outcome::TimedOut | Outcome::Lost => match &mut *silence {
+            // What is no longer wanted says nothing, unless it was waited for in vain: the driver has deadlines of its own.
+            Outcome::Dropped if call.took < GIVEN_UP_AFTER => {}
+            Outcome::TimedOut | Outcome::Lost | Outcome::Dropped => match &mut *silence {
                 Some(silence) => call.method.clone_into(&mut silence.method),
-                None => *silence = Some(Silence { since: Instant::now(), method: call.method.to_owned() }),
+                None => {
+                    // It has been silent since it was called.
+                    let since = Instant::now().checked_sub(call.took).unwrap_or_else(Instant::now);
+                    *silence = Some(Silence { since, method: call.method.to_owned() });
+                }
             },
-            Outcome::Dropped => {}
         }
     }
 
@@ -242,5 +250,9 @@ mod tests {
         assert!(sight.silent().is_some());
         ended(Outcome::Answered);
         assert!(sight.silent().is_none());
+        ended(Outcome::Dropped);
+        assert!(sight.silent().is_none());
+        sight.ended(&Ended { method: "m", took: GIVEN_UP_AFTER, outcome: Outcome::Dropped });
+        assert!(sight.silent().is_some_and(|(silent, _)| silent >= GIVEN_UP_AFTER));
     }
 }
