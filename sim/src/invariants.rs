@@ -16,6 +16,7 @@ pub mod no_busy_loop;
 pub mod no_second_vow;
 pub mod one_build;
 pub mod parent_certificate;
+pub mod seal_lead;
 
 use sequencer::{Effect, Event, Timetable};
 use types::{Committee, Heads, Timestamp};
@@ -78,6 +79,7 @@ pub struct Oracle {
     no_busy_loop: no_busy_loop::NoBusyLoop,
     no_second_vow: no_second_vow::NoSecondVow,
     one_build: one_build::OneBuild,
+    seal_lead: seal_lead::SealLead,
 }
 
 impl Oracle {
@@ -95,16 +97,18 @@ impl Oracle {
             no_busy_loop: no_busy_loop::NoBusyLoop::of(nodes),
             no_second_vow: no_second_vow::NoSecondVow::of(nodes),
             one_build: one_build::OneBuild::of(nodes),
+            seal_lead: seal_lead::SealLead::of(nodes),
         }
     }
 
-    /// An event is about to be heard.
-    pub fn hear(&mut self, node: usize, event: &Event) {
+    /// An event is about to be heard, at this time of the node's own clock.
+    pub fn hear(&mut self, node: usize, clock: Timestamp, event: &Event) {
         self.block_per_demand.hear(node, event);
         self.cites_l1.hear(node, event);
         self.heads_in_order.hear(node, event);
         self.leads_when_entitled.hear(node, event);
         self.one_build.hear(node, event);
+        self.seal_lead.hear(node, clock, event);
     }
 
     /// A node starts again.
@@ -116,6 +120,7 @@ impl Oracle {
         self.leads_when_entitled.restarted(node);
         self.no_block_for_the_past.restarted(node);
         self.one_build.restarted(node);
+        self.seal_lead.restarted(node);
     }
 
     /// A step is over, and the node says how many demands it has answered.
@@ -157,6 +162,7 @@ impl Oracle {
         self.no_busy_loop.see(seen).map_err(broken("no_busy_loop"))?;
         self.no_second_vow.see(seen).map_err(broken("no_second_vow"))?;
         self.one_build.see(seen).map_err(broken("one_build"))?;
-        parent_certificate::see(seen).map_err(broken("parent_certificate"))
+        parent_certificate::see(seen).map_err(broken("parent_certificate"))?;
+        self.seal_lead.see(seen).map_err(broken("seal_lead"))
     }
 }

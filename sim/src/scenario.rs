@@ -174,6 +174,8 @@ pub fn mutants() -> &'static [(Mutant, Mode, &'static str)] {
         (Mutant::AnnounceBeforePersist, Mode::Solo, "announce-before-persist"),
         (Mutant::BurstAfterDowntime, Mode::Solo, "burst-after-downtime"),
         (Mutant::HeadsGoBack, Mode::Solo, "heads-go-back"),
+        (Mutant::ChaseOutlier, Mode::L1, "chase-outlier"),
+        (Mutant::LeadWithoutBound, Mode::L1, "lead-without-bound"),
         (Mutant::AdvanceEarly, Mode::L1, "advance-early"),
         (Mutant::StayPastDrift, Mode::L1, "stay-past-drift"),
         (Mutant::PoolPastDrift, Mode::L1, "pool-past-drift"),

@@ -458,7 +458,8 @@ impl World {
         };
         let origins = self.mode.cites_l1().then_some(RULES);
         let active = !self.nodes[place].follows;
-        Config { timetable: self.timetable, agreement, active, backoff: Backoff::default(), origins }
+        let seal_lead_adapts = seal_lead_adapts(self.mode);
+        Config { timetable: self.timetable, agreement, active, backoff: Backoff::default(), seal_lead_adapts, origins }
     }
 
     fn crash(&mut self, place: usize) {
@@ -512,7 +513,7 @@ impl World {
         event.hash(&mut self.digest);
         let honest = !self.nodes[place].faulty;
         if honest {
-            self.oracle.hear(place, &event);
+            self.oracle.hear(place, clock, &event);
         }
         let mut effects = std::mem::take(&mut self.scratch);
         if self.trace {
@@ -594,6 +595,14 @@ impl World {
         let widest = self.faults.skew * SLOT.as_u64() / 1000;
         let skew = self.dice.below(2 * widest + 1);
         i64::try_from(skew).unwrap_or(0) - i64::try_from(widest).unwrap_or(0)
+    }
+}
+
+/// Does the time to seal follow what blocks take?
+pub(crate) fn seal_lead_adapts(mode: Mode) -> bool {
+    match mode {
+        Mode::L1 | Mode::Conductor => true,
+        Mode::Solo | Mode::OnDemand | Mode::Committee => false,
     }
 }
 

@@ -1,6 +1,6 @@
 //! viem 2.57 drives an EVM chain, and anvil 1.7.1 stands beside it. What is checked stands in the scripts, `tests/clients/evm`.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::json;
 use tests::{Launch, viem};
@@ -66,4 +66,25 @@ async fn what_cannot_be_is_refused_with_the_reason() {
     launch.clone().flag("--fork-url", "http://x").run().says(2, &["--fork-url"]);
     launch.clone().flag("--authrpc.port", "8551").run().says(2, &["--authrpc.jwtsecret"]);
     Launch::evm().flag("--genesis", "nowhere.json").run().says(65, &["nowhere.json"]);
+}
+
+/// Guards against a loop that does not come round in the shortest slots, and against blocks of one date.
+#[tokio::test]
+async fn blocks_come_every_200_ms_each_dated_after_the_one_before() {
+    let chain = Launch::evm().flag("--block-time", "0.2").start().await;
+    let began = Instant::now();
+    let mut height = 0;
+    while height < 15 {
+        let told = chain.rpc("eth_blockNumber", json!([])).await.unwrap();
+        height = u64::from_str_radix(told.as_str().unwrap().trim_start_matches("0x"), 16).unwrap();
+        assert!(began.elapsed() < Duration::from_secs(90), "{height} blocks\n{}", chain.log());
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    let mut before = 0;
+    for number in 0..=height {
+        let block = chain.rpc("eth_getBlockByNumber", json!([format!("{number:#x}"), false])).await.unwrap();
+        let date = u64::from_str_radix(block["timestamp"].as_str().unwrap().trim_start_matches("0x"), 16).unwrap();
+        assert!(date > before, "block {number}: {block}");
+        before = date;
+    }
 }

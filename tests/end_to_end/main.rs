@@ -23,3 +23,4 @@ mod op_node;
 mod python;
 mod rust_client;
 mod websocket;
+mod why;

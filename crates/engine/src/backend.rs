@@ -18,6 +18,9 @@ use crate::block::BlockAt;
 use crate::body::{block_ref, cited_origin, decode_body, to_payload};
 use crate::client::EngineClient;
 
+/// How it is told that the engine has not caught up yet: error texts that say so begin with this, or have it in them.
+pub const SYNCING: &str = "the engine is syncing";
+
 /// Makes what the engine is told out of what the heart ordered: L1 information, deposits, upgrades, fees.
 ///
 /// An implementer upholds this:
@@ -213,7 +216,7 @@ impl Inner {
         match self.client.block_ref(BlockAt::Hash(hash_of(payload.block.parent))).await? {
             None => Ok(Verdict::ParentUnknown),
             Some(_) => Err(BackendError::Retry(format!(
-                "the engine is syncing and takes no block now, not even {} {} on a parent that it has",
+                "{SYNCING} and takes no block now, not even {} {} on a parent that it has",
                 payload.block.number, payload.block.hash
             ))),
         }

@@ -37,7 +37,7 @@ mod http;
 mod secret;
 mod transport;
 
-pub use backend::{AttributesBuilder, EngineBackend};
+pub use backend::{AttributesBuilder, EngineBackend, SYNCING};
 pub use block::{BlockAt, WholeBlock};
 pub use body::{BODY_BYTES_MAX, BadBody, block_ref, cited_origin, decode_body, encode_body, to_payload};
 pub use client::{DEADLINE, Ended, EngineClient, Observer, Outcome};

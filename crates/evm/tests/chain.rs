@@ -844,6 +844,7 @@ async fn a_chain_that_goes_back_builds_on_from_there() {
         agreement: sequencer::AgreementConfig::OnDemand,
         active: true,
         backoff: sequencer::Backoff::default(),
+        seal_lead_adapts: false,
         origins: None,
     };
     let mut heart = Sequencer::new(config, backend.heads().await.expect("tells"));

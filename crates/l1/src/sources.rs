@@ -143,6 +143,8 @@ pub struct EndpointStatus {
     pub lag: Option<u64>,
     /// How long it usually takes to answer with a header.
     pub pace: Option<Duration>,
+    /// How long ago it gave its last good answer; `None` before the first.
+    pub silent_for: Option<Duration>,
     /// Good answers, absent blocks among them.
     pub answered: u64,
     /// Calls that brought nothing.
@@ -197,6 +199,7 @@ struct State {
     breaker: Breaker,
     pace: BTreeMap<Kind, Pace>,
     head: Option<u64>,
+    answered_at: Option<Instant>,
     answered: u64,
     failed: u64,
     overtaken: u64,
@@ -496,6 +499,7 @@ impl Sources {
         let before = state.breaker.state();
         state.breaker.succeeded();
         state.answered += 1;
+        state.answered_at = Some(Instant::now());
         state.pace.entry(kind).and_modify(|pace| pace.note(took)).or_insert_with(|| Pace::begin(took));
         let back = before != BreakerState::Closed && state.breaker.state() == BreakerState::Closed;
         drop(state);
@@ -591,6 +595,7 @@ impl State {
             breaker: Breaker::new(breaker),
             pace: BTreeMap::new(),
             head: None,
+            answered_at: None,
             answered: 0,
             failed: 0,
             overtaken: 0,
@@ -607,6 +612,7 @@ impl State {
             head: self.head,
             lag: self.head.zip(best).map(|(head, best)| best.saturating_sub(head)),
             pace: self.pace.get(&Kind::Header).map(|pace| pace.mean),
+            silent_for: self.answered_at.map(|at| at.elapsed()),
             answered: self.answered,
             failed: self.failed,
             overtaken: self.overtaken,

@@ -25,8 +25,8 @@ use types::{Announcement, Attestation, BlockNumber, Failure, Millis, Proposal, T
 use crate::calls::{Answer, ConductorCall, Order, ask_conductor, call_backend, commit, fetch, look_up};
 use crate::clock::Clock;
 use crate::journal::{Journal, Start};
-use crate::metrics::Metrics;
-use crate::pulse::{Pulse, Trouble};
+use crate::metrics::{Metrics, Stand};
+use crate::pulse::{Party, Pulse, Trouble};
 use crate::{Backend, BackendError, L1Origins, Persistence};
 
 /// Backend calls waiting for their turn. The heart has a handful outstanding; one too many is answered with a failure.
@@ -323,6 +323,7 @@ impl Driver {
             settled: sequencer.is_settled(),
             trouble: None,
             awaits_l1: None,
+            recovery: sequencer.recovery(),
             on_demand: matches!(start.config.agreement, AgreementConfig::OnDemand),
             served: 0,
         });
@@ -438,7 +439,13 @@ impl Driver {
             let (event, effects) = (text(serde_json::to_string(event)), text(serde_json::to_string(&self.effects)));
             tracing::debug!(event, effects, "step");
         }
-        self.metrics.observe(now, &self.timetable, event, self.effects.as_slice());
+        let stand = Stand {
+            seal_lead: self.sequencer.seal_lead(),
+            recovers: self.sequencer.recovery().is_some(),
+            awaits_l1: self.sequencer.awaits_l1(now).is_some(),
+            on_demand: self.pulse.borrow().on_demand,
+        };
+        self.metrics.observe(now, &self.timetable, event, self.effects.as_slice(), stand);
         let Some(journal) = &mut self.journal else { return };
         if let Err(error) = beside_the_others(|| journal.step(now, event, &self.effects, &self.sequencer)) {
             // The chain matters more than its story. A gap would make the rest undecidable, so the story ends here.
@@ -455,6 +462,14 @@ impl Driver {
         let served = self.sequencer.served();
         let awaits_l1 = self.sequencer.awaits_l1(now);
         let settled = self.sequencer.is_settled();
+        let recovery = self.sequencer.recovery();
+        match (self.pulse.borrow().recovery, recovery) {
+            (before, Some(recovery)) if before != Some(recovery) => {
+                tracing::warn!(number = %head.number, ?recovery, "recovery begins: blocks are empty from here on");
+            }
+            (Some(_), None) => tracing::info!(number = %head.number, "recovery is over"),
+            (None | Some(_), Some(_)) | (None, None) => {}
+        }
         let beats = matches!(event, Event::HeadsSet { .. } | Event::NothingToSeal { .. });
         if matches!(event, Event::HeadsSet { .. }) && head != self.pulse.borrow().head {
             tracing::info!(number = %head.number, hash = %head.hash, "block");
@@ -474,9 +489,10 @@ impl Driver {
             pulse.standing = standing;
             pulse.served = served;
             pulse.awaits_l1 = awaits_l1;
+            pulse.recovery = recovery;
             pulse.active = self.active;
             if let Some(what) = trouble {
-                pulse.trouble = Some(Trouble { at: now, what });
+                pulse.trouble = Some(Trouble { at: now, with: Party::of(event), what });
             }
             *pulse != before
         });

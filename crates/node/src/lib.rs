@@ -27,7 +27,7 @@
 //! let chain = FakeBackend::new();
 //! let mut registry = Registry::with_prefix("sequenza");
 //! let timetable = Timetable::gapless(genesis().timestamp, Millis::new(200)).map_err(|fault| fault.to_string())?;
-//! let config = Config { timetable, agreement: AgreementConfig::Solo, active: true, backoff: Backoff::default(), origins: None };
+//! let config = Config { timetable, agreement: AgreementConfig::Solo, active: true, backoff: Backoff::default(), seal_lead_adapts: false, origins: None };
 //! let parts = Parts {
 //!     backend: Arc::new(chain.clone()),
 //!     persistence: Arc::new(chain.clone()),
@@ -69,6 +69,7 @@ pub mod fake;
 mod journal;
 mod l1_origins;
 mod metrics;
+mod phases;
 mod pulse;
 mod supervisor;
 
@@ -80,5 +81,5 @@ pub use driver::{Deadlines, Driver, DriverError, DriverHandle, JournalPlace, Out
 pub use journal::{Difference, Journal, JournalOptions, Outcome, ReplayError, Start, Verdict, replay};
 pub use l1_origins::{L1Origins, L1Unavailable};
 pub use metrics::Metrics;
-pub use pulse::{Pulse, Readiness, Trouble};
+pub use pulse::{Blocked, BlockedBy, Party, Pulse, Readiness, Trouble};
 pub use supervisor::{Cause, Exit, STOP_GRACE, Supervisor, TaskError};

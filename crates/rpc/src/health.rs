@@ -7,8 +7,19 @@ use serde::Serialize;
 pub enum Finding {
     /// All is well; a few words on what was seen.
     Good(String),
-    /// It is not; why, and what would help.
-    Bad(String),
+    /// It is not.
+    Bad(Fault),
+}
+
+/// What a check found wrong.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fault {
+    /// In a word that stays the same from release to release, for programs.
+    pub cause: String,
+    /// What was seen, for people.
+    pub reason: String,
+    /// What would help.
+    pub remedy: String,
 }
 
 /// A named question about the process. Asked on every health request, so it must answer at once.
@@ -51,6 +62,10 @@ struct Line {
     name: &'static str,
     ok: bool,
     reason: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cause: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    remedy: Option<String>,
 }
 
 impl Health {
@@ -85,8 +100,10 @@ impl Health {
 fn report<'a>(checks: impl Iterator<Item = &'a Check>) -> Report {
     let checks: Vec<Line> = checks
         .map(|check| match (check.probe)() {
-            Finding::Good(reason) => Line { name: check.name, ok: true, reason },
-            Finding::Bad(reason) => Line { name: check.name, ok: false, reason },
+            Finding::Good(reason) => Line { name: check.name, ok: true, reason, cause: None, remedy: None },
+            Finding::Bad(Fault { cause, reason, remedy }) => {
+                Line { name: check.name, ok: false, reason, cause: Some(cause), remedy: Some(remedy) }
+            }
         })
         .collect();
     Report { ok: checks.iter().all(|line| line.ok), checks }
@@ -96,23 +113,27 @@ fn report<'a>(checks: impl Iterator<Item = &'a Check>) -> Report {
 mod tests {
     use super::*;
 
+    fn bad(reason: &str) -> Finding {
+        Finding::Bad(Fault { cause: "late".to_owned(), reason: reason.to_owned(), remedy: "wait".to_owned() })
+    }
+
     #[test]
     fn one_bad_check_spoils_readiness_and_keeps_its_reason() {
         let health = Health::new()
             .live(Check::new("loop", || Finding::Good("turned 1 ms ago".to_owned())))
-            .ready(Check::new("blocks", || Finding::Bad("no block for 9 s".to_owned())));
+            .ready(Check::new("blocks", || bad("no block for 9 s")));
         assert!(health.liveness().ok);
         let ready = serde_json::to_string(&health.readiness()).unwrap();
         let expected = concat!(
             r#"{"ok":false,"checks":[{"name":"loop","ok":true,"reason":"turned 1 ms ago"},"#,
-            r#"{"name":"blocks","ok":false,"reason":"no block for 9 s"}]}"#
+            r#"{"name":"blocks","ok":false,"reason":"no block for 9 s","cause":"late","remedy":"wait"}]}"#
         );
         assert_eq!(ready, expected);
     }
 
     #[test]
     fn what_is_not_alive_is_not_ready() {
-        let health = Health::new().live(Check::new("loop", || Finding::Bad("stuck".to_owned())));
+        let health = Health::new().live(Check::new("loop", || bad("stuck")));
         assert!(!health.liveness().ok);
         assert!(!health.readiness().ok);
     }

@@ -56,7 +56,7 @@ mod routes;
 mod server;
 mod socket;
 
-pub use health::{Check, Finding, Health};
+pub use health::{Check, Fault, Finding, Health};
 pub use jwt::{Denied, JwtSecret, SecretError};
 pub use limits::Limits;
 pub use message::ErrorObject;

@@ -70,7 +70,13 @@ pub(crate) fn router(
         let service = Arc::clone(service);
         router = router.route("/metrics", get(move || async move { metrics_response(&service) }));
     }
-    let router = router.fallback(|| async { plain(StatusCode::NOT_FOUND, "nothing here; try / or /readyz\n") });
+    // Where nothing is mounted yet, whoever calls is to try again.
+    let (status, word) = if service.mounts.is_empty() {
+        (StatusCode::SERVICE_UNAVAILABLE, "nothing is served here yet; /readyz says why\n")
+    } else {
+        (StatusCode::NOT_FOUND, "nothing here; try / or /readyz\n")
+    };
+    let router = router.fallback(move || async move { plain(status, word) });
     match cors_layer(&service.cors) {
         Some(layer) => router.layer(layer),
         None => router,

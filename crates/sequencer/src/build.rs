@@ -98,9 +98,14 @@ impl Builder {
         }
     }
 
-    /// Seals an open build whose time has come, and repeats what failed.
-    pub(crate) fn advance(&mut self, now: Timestamp, seal_at: Timestamp, effects: &mut Effects) {
-        let Some(build) = &mut self.build else { return };
+    /// Seals an open build whose time has come, and repeats what failed. Says which build it sealed for the first time, and its slot.
+    pub(crate) fn advance(
+        &mut self,
+        now: Timestamp,
+        seal_at: Timestamp,
+        effects: &mut Effects,
+    ) -> Option<(BuildId, Slot)> {
+        let build = self.build.as_mut()?;
         match &mut build.stage {
             Stage::Opening(attempt) => {
                 if attempt.take_due(now) {
@@ -111,6 +116,7 @@ impl Builder {
                 if now >= seal_at {
                     build.stage = Stage::Sealing(Attempt::default());
                     effects.push(Effect::Seal { build: build.id });
+                    return Some((build.id, build.attributes.slot));
                 }
             }
             Stage::Sealing(attempt) => {
@@ -119,6 +125,7 @@ impl Builder {
                 }
             }
         }
+        None
     }
 
     /// When [`Builder::advance`] has something to do, for an open build that is to be sealed at `seal_at`.

@@ -17,6 +17,11 @@ pub struct Config {
     pub active: bool,
     /// How long to wait before a failed call is made again.
     pub backoff: Backoff,
+    /// Does the time before its slot's end at which a build is sealed follow what blocks take from there to being the head? It begins
+    /// with [`crate::TimetableConfig::seal_lead`], and stays between [`crate::LEAD_MIN`] and one part of the slot in
+    /// [`crate::LEAD_SLOT_PARTS`]. Else, and in a committee, it is the timetable's for good.
+    #[serde(default)]
+    pub seal_lead_adapts: bool,
     /// How L1 blocks are chosen; `None` on a chain that cites none.
     ///
     /// With them, L1 decides in the end, and the backend derives the chain from it: where the backend says that it stands is where

@@ -35,7 +35,7 @@
 //!
 //! let start = Timestamp::from_secs(1_700_000_000);
 //! let timetable = Timetable::gapless(start, Millis::new(1_000)).expect("a slot of one second is fine");
-//! let config = Config { timetable, agreement: AgreementConfig::Solo, active: true, backoff: Backoff::default(), origins: None };
+//! let config = Config { timetable, agreement: AgreementConfig::Solo, active: true, backoff: Backoff::default(), seal_lead_adapts: false, origins: None };
 //! let mut heart = Sequencer::new(config, Heads::at(BlockRef::default()));
 //!
 //! // A driver in miniature: everything succeeds at once, and time passes when there is nothing else to do.
@@ -73,7 +73,7 @@
 //! ```
 //!
 //! Where things are: `sequencer.rs` the loop, `sequencer/hearing.rs` what each event changes; `build.rs` the one build; `agreement/` the three ways to agree; `publication.rs` from
-//! decided to canonical; `origin.rs` which L1 block is cited, where a chain cites any; `catch_up.rs` what is decided above our head; `timetable.rs` when slots are; `memory.rs` what outlives the
+//! decided to canonical; `origin.rs` which L1 block is cited, where a chain cites any; `catch_up.rs` what is decided above our head; `timetable.rs` when slots are; `lead.rs` how long before its slot's end a build is sealed; `memory.rs` what outlives the
 //! process. `tests/tables` says what it does, event by event; `sim` attacks it.
 
 mod agreement;
@@ -84,6 +84,7 @@ mod config;
 mod demands;
 mod effect;
 mod event;
+mod lead;
 mod memory;
 mod mutants;
 pub mod origin;
@@ -96,6 +97,7 @@ pub use config::{AgreementConfig, Backoff, Config};
 pub use demands::DEMANDS_MAX;
 pub use effect::{Call, Effect, Effects, HaltReason, Offence, Record};
 pub use event::{Event, Peer, QueryId, Role};
+pub use lead::{LEAD_MIN, LEAD_SLOT_PARTS, longest as lead_longest, with_headroom as lead_with_headroom};
 pub use memory::Memory;
 #[cfg(feature = "mutants")]
 pub use mutants::Mutant;

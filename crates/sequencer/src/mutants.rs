@@ -47,6 +47,10 @@ pub enum Mutant {
     BurstAfterDowntime,
     /// Any: let heads that come from L1 go back.
     HeadsGoBack,
+    /// Adaptive lead: follow the slowest block, be it the only slow one.
+    ChaseOutlier,
+    /// Adaptive lead: seal as early as it takes, however early that is.
+    LeadWithoutBound,
     /// L1 origins: cite the next L1 block although it is later than the block.
     AdvanceEarly,
     /// L1 origins: build on past the drift without knowing the next L1 block.

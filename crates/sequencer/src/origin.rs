@@ -125,6 +125,15 @@ impl fmt::Display for Contradiction {
 
 impl std::error::Error for Contradiction {}
 
+/// Why blocks are those that derivation makes by itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Recovery {
+    /// The operator said so.
+    Ordered,
+    /// What cites the present L1 block would land when its sequencing window is over, or too near its end to be sure.
+    WindowEnds,
+}
+
 /// Chooses.
 pub fn choose(drift: &Drift, question: &Question) -> Choice {
     let Question { parent_origin, timestamp, current, next, recovering } = *question;

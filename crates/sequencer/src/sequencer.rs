@@ -10,8 +10,9 @@ use crate::attempt::Attempt;
 use crate::build::Builder;
 use crate::catch_up::CatchUp;
 use crate::demands::Demands;
+use crate::lead::SealLead;
 use crate::mutants::{Mutant, Mutation};
-use crate::origin::{Choice, Selector, Sight};
+use crate::origin::{Choice, Recovery, Selector, Sight};
 use crate::publication::{Decided, Publication};
 use crate::{AgreementConfig, Backoff, Config, Effect, Effects, Event, HaltReason, Memory, QueryId, Record, Timetable};
 
@@ -31,6 +32,9 @@ pub struct Sequencer {
     /// Where blocks are built when one is asked for, and not by the clock.
     demands: Option<Demands>,
     catch_up: CatchUp,
+    /// Where the time to seal follows what blocks take.
+    #[serde(default)]
+    lead: Option<SealLead>,
     /// Where the chain cites L1 blocks.
     #[serde(default)]
     origins: Option<Selector>,
@@ -78,7 +82,7 @@ impl Sequencer {
     }
 
     fn build(config: Config, heads: Heads, memory: Memory, mutation: Mutation) -> Self {
-        let Config { timetable, agreement, active, backoff, origins } = config;
+        let Config { timetable, agreement, active, backoff, seal_lead_adapts, origins } = config;
         let head = heads.unsafe_head();
         let mut catch_up = CatchUp::default();
         match agreement {
@@ -92,6 +96,7 @@ impl Sequencer {
             AgreementConfig::Conductor | AgreementConfig::Committee { .. } => {}
         }
         let demands = matches!(agreement, AgreementConfig::OnDemand).then(Demands::default);
+        let adapts = seal_lead_adapts && !matches!(agreement, AgreementConfig::Committee { .. });
         let agreement = Agreement::recover(&agreement, timetable, memory, mutation);
         let mut sequencer = Self {
             timetable,
@@ -103,6 +108,7 @@ impl Sequencer {
             publication: Publication::default(),
             demands,
             catch_up,
+            lead: adapts.then(|| SealLead::new(&timetable, mutation)),
             origins: origins.map(|rules| Selector::new(rules, mutation)),
             asking: None,
             resets: 0,
@@ -166,6 +172,16 @@ impl Sequencer {
         self.publication.is_idle() && !committing && !self.catch_up.has_next(self.head())
     }
 
+    /// How long before its slot's end a build is sealed, as things are now.
+    pub fn seal_lead(&self) -> Millis {
+        self.lead.as_ref().map_or(self.timetable.config().seal_lead, SealLead::lead)
+    }
+
+    /// Are blocks those that derivation makes by itself at the moment, and why? For health and displays.
+    pub fn recovery(&self) -> Option<Recovery> {
+        self.origins.as_ref().and_then(Selector::recovery)
+    }
+
     /// The height on L1 that the next block waits for, for health and displays: its time has come, it has run too far ahead of the L1
     /// block that its parent cites, and L1 does not have the one after that, or not deep enough.
     pub fn awaits_l1(&self, now: Timestamp) -> Option<u64> {
@@ -192,8 +208,7 @@ impl Sequencer {
             let top = self.publication.deciding.as_ref().map_or(self.head(), Decided::block);
             self.catch_up.advance(now, top, effects);
             self.open_build(now, effects);
-            let seal_at = self.seal_at();
-            self.builder.advance(now, seal_at, effects);
+            self.seal_build(now, effects);
             self.look_up(now, effects);
         }
     }
@@ -301,6 +316,16 @@ impl Sequencer {
         self.builder.open(attributes, effects);
     }
 
+    /// Seals the build when it is due, and repeats what failed about it.
+    fn seal_build(&mut self, now: Timestamp, effects: &mut Effects) {
+        let seal_at = self.seal_at();
+        if let Some((build, slot)) = self.builder.advance(now, seal_at, effects)
+            && let Some(lead) = &mut self.lead
+        {
+            lead.ordered(now, build, self.timetable.end(slot));
+        }
+    }
+
     /// What a block of this slot cites, and whether it may take from the pool; `None` while that is not known.
     fn choose_origin(&self, now: Timestamp, slot: Slot, timestamp: Timestamp) -> Option<(Option<L1Origin>, bool)> {
         let Some(origins) = &self.origins else { return Some((None, true)) };
@@ -320,7 +345,7 @@ impl Sequencer {
         if self.demands.is_some() {
             return Timestamp::default();
         }
-        let (start, seal_at) = (self.timetable.start(slot), self.timetable.seal_at(slot));
+        let (start, seal_at) = (self.timetable.start(slot), self.seals_at(slot));
         if seal_at <= now {
             return Timestamp::MAX;
         }
@@ -415,7 +440,7 @@ impl Sequencer {
             return earliest;
         }
         let slot = self.timetable.slot_at(now).max(earliest);
-        if now < self.timetable.seal_at(slot) { slot } else { slot.next() }
+        if now < self.seals_at(slot) { slot } else { slot.next() }
     }
 
     /// Is there a block for each slot, however late? A chain that is derived from L1 has no gaps, and takes no block that leaves one.
@@ -481,6 +506,7 @@ impl Sequencer {
     /// second (kona-node, optimism#22681).
     fn ask_heads(&mut self, now: Timestamp, effects: &mut Effects) {
         self.builder.cancel(effects);
+        self.spoil_measure();
         if self.asking.is_some() {
             return;
         }
@@ -527,7 +553,19 @@ impl Sequencer {
         if self.demands.is_some() {
             return Timestamp::default();
         }
-        self.builder.build().map_or(Timestamp::MAX, |build| self.timetable.seal_at(build.attributes.slot))
+        self.builder.build().map_or(Timestamp::MAX, |build| self.seals_at(build.attributes.slot))
+    }
+
+    /// When a build for this slot is sealed, unless it is late.
+    fn seals_at(&self, slot: Slot) -> Timestamp {
+        self.timetable.end(slot).before(self.seal_lead())
+    }
+
+    /// What is on its way says nothing of how long a block takes.
+    fn spoil_measure(&mut self) {
+        if let Some(lead) = &mut self.lead {
+            lead.spoiled();
+        }
     }
 
     fn next_deadline(&self, now: Timestamp) -> Timestamp {

@@ -187,8 +187,8 @@ fn config() -> impl Strategy<Value = Config> {
     ];
     let stamp = prop_oneof![Just(Stamp::Opening), Just(Stamp::Closing)];
     let origins = proptest::option::of(rules());
-    (agreement, stamp, 0..=1_000_u64, 0..1_000_u64, any::<bool>(), origins).prop_map(
-        |(agreement, stamp, build_ahead, seal_lead, active, origins)| {
+    (agreement, stamp, 0..=1_000_u64, 0..1_000_u64, any::<(bool, bool)>(), origins).prop_map(
+        |(agreement, stamp, build_ahead, seal_lead, (active, seal_lead_adapts), origins)| {
             let timetable = Timetable::new(TimetableConfig {
                 genesis: Timestamp::from_millis(10_000),
                 slot: Millis::new(1_000),
@@ -197,7 +197,7 @@ fn config() -> impl Strategy<Value = Config> {
                 stamp,
             });
             let timetable = timetable.expect("it makes sense");
-            Config { timetable, agreement, active, backoff: Backoff::default(), origins }
+            Config { timetable, agreement, active, backoff: Backoff::default(), seal_lead_adapts, origins }
         },
     )
 }

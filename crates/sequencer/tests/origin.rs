@@ -1,5 +1,6 @@
 //! Which L1 block the next block cites.
 
+use proptest::prelude::*;
 use sequencer::origin::{
     Choice, Contradiction, Lookup, NextOrigin, Origins, Question, choose, is_deep_enough, is_window_over,
 };
@@ -107,6 +108,52 @@ fn recovering_it_does_what_derivation_does_by_itself() {
     ];
     for (next, time, wanted) in table {
         assert_eq!(asked(1000, next, time, true), wanted, "{next:?}, block at {time}");
+    }
+}
+
+/// What derivation makes by itself in the place of a block, once the sequencing window of `l1[cited]` is over: the place of the L1 block
+/// that it cites. Written after op-node's `deriveNextEmptyBatch` (`rollup/derive/base_batch_stage.go`), which goes on from epoch to epoch
+/// and makes at least one block of each.
+fn derived(l1: &[L1Block], cited: usize, timestamp: Timestamp) -> usize {
+    let mut epoch = cited;
+    loop {
+        let first_of_epoch = epoch == cited + 1;
+        if timestamp < l1[epoch + 1].origin.timestamp || first_of_epoch {
+            return epoch;
+        }
+        epoch += 1;
+    }
+}
+
+proptest! {
+    /// However far the chain has fallen behind, and however L1's blocks are dated.
+    #[test]
+    fn recovery_is_what_derivation_makes_by_itself(
+        gaps in proptest::collection::vec(1..40_u64, 240..=240), block_time in 1..4_u64, behind in 0..30_u64,
+    ) {
+        let mut second = 1_000;
+        let l1: Vec<L1Block> = gaps.iter().zip(1..).map(|(gap, number)| {
+            second += gap;
+            block(number, second)
+        }).collect();
+        let (mut cited, mut time) = (0, l1[0].origin.timestamp.after(Millis::new(behind * SECOND)));
+        for _ in 0..200 {
+            time = time.after(Millis::new(block_time * SECOND));
+            let question = Question {
+                parent_origin: l1[cited].origin.hash,
+                timestamp: time,
+                current: l1[cited],
+                next: NextOrigin::Known(l1[cited + 1]),
+                recovering: true,
+            };
+            let wanted = derived(&l1, cited, time);
+            let (Choice::Advance { origin, empty } | Choice::Stay { origin, empty }) = choose(&drift(), &question) else {
+                return Err(TestCaseError::fail(format!("no choice for {question:?}")));
+            };
+            prop_assert!(empty, "derivation has no transactions");
+            prop_assert_eq!(origin, l1[wanted].origin);
+            cited = wanted;
+        }
     }
 }
 

@@ -17,6 +17,8 @@ pub(crate) enum Asked {
     ConfigShow(Given),
     /// Decide a recorded run anew.
     Replay { journal: PathBuf },
+    /// Ask a running process why no block is being built.
+    Why { url: Option<String>, json: bool },
     /// Check a data folder that no process uses.
     Verify(Given),
     /// Print a shell's completion script.
@@ -80,6 +82,7 @@ pub(crate) fn read(arguments: impl IntoIterator<Item = OsString>) -> Result<Aske
         Some(("replay", of)) => {
             Asked::Replay { journal: of.get_one::<PathBuf>("journal").cloned().unwrap_or_default() }
         }
+        Some(("why", of)) => Asked::Why { url: of.get_one::<String>("url").cloned(), json: of.get_flag("json") },
         Some(("completions", of)) => Asked::Completions(
             of.get_one::<clap_complete::Shell>("shell").copied().unwrap_or(clap_complete::Shell::Bash),
         ),
@@ -151,6 +154,7 @@ pub(crate) fn command() -> Command {
         .subcommand(chain(ChainKind::Starknet).about("Run a Starknet chain").after_long_help(exit::table()))
         .subcommand(chain(ChainKind::Evm).about("Run an EVM chain").after_long_help(exit::table()))
         .subcommand(node())
+        .subcommand(why())
         .subcommand(replay())
         .subcommand(of_chains(
             "verify",
@@ -164,6 +168,21 @@ pub(crate) fn command() -> Command {
         sequenza = sequenza.subcommand(Command::new(name).about(format!("{about} (not in this version)")));
     }
     sequenza
+}
+
+fn why() -> Command {
+    let url = Arg::new("url").long("url").value_name("URL").help(
+        "Where the process answers [default: http://127.0.0.1:9545 (node), then :6060 (starknet), then :8545 (evm)]",
+    );
+    let json = Arg::new("json").long("json").action(ArgAction::SetTrue).help("Answer with one JSON object");
+    let about = "Ask a running process why no block is being built, and what to do";
+    let long = format!(
+        "{about}.\n\nIt is asked for its health (/readyz), and one sentence is printed: that blocks come, or why not and what to do. \
+         Exit code {} says that they do not come, {} that nobody answers.",
+        exit::Exit::NotReady.code(),
+        exit::Exit::Silent.code(),
+    );
+    Command::new("why").about(about).long_about(long).args([url, json])
 }
 
 fn replay() -> Command {
@@ -315,6 +334,14 @@ mod tests {
         }
         assert_eq!(asked("aztec-spartan config"), Ok(Asked::NotYet("operator")));
         assert!(command().render_long_help().to_string().contains("(not in this version)"));
+    }
+
+    #[test]
+    fn whoever_asks_why_may_say_whom_and_how() {
+        assert_eq!(asked("s why"), Ok(Asked::Why { url: None, json: false }));
+        let url = Some("http://h:1".to_owned());
+        assert_eq!(asked("s why --url http://h:1 --json"), Ok(Asked::Why { url, json: true }));
+        assert_eq!(asked("s why now"), Err(clap::error::ErrorKind::UnknownArgument));
     }
 
     #[test]

@@ -11,7 +11,7 @@ use node::{Difference, Outcome};
 use crate::cli::{self, Asked, Given};
 use crate::config::{self, ChainKind, Fault, Raw, Resolved, Sources, Surroundings};
 use crate::exit::{Exit, Failure};
-use crate::{logs, wiring};
+use crate::{logs, why, wiring};
 
 /// How long threads that still work for an abandoned call may hold up the end of the process.
 const THREADS_GRACE: Duration = Duration::from_millis(500);
@@ -28,6 +28,7 @@ pub(crate) fn run(asked: Asked) -> Result<ExitCode, Failure> {
             print(&config::show(&raw, &settings))
         }
         Asked::Replay { journal } => replay(&journal),
+        Asked::Why { url, json } => return ask_why(url.as_deref(), json),
         Asked::Verify(given) => verify(&given),
         Asked::Completions(shell) => {
             let mut script = Vec::new();
@@ -60,6 +61,16 @@ fn start(given: &Given) -> Result<(), Failure> {
     };
     runtime.shutdown_timeout(THREADS_GRACE);
     ended
+}
+
+/// Whether blocks come is the exit code; why not is what is printed.
+fn ask_why(url: Option<&str>, json: bool) -> Result<ExitCode, Failure> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime =
+        runtime.map_err(|error| Failure::new(Exit::RunTime, format!("cannot wait for an answer: {error}")))?;
+    let said = runtime.block_on(why::ask(url))?;
+    print(&if json { said.json() } else { said.sentence() })?;
+    Ok(if said.ready { ExitCode::SUCCESS } else { ExitCode::from(Exit::NotReady.code()) })
 }
 
 /// Every connection is a file. The system's soft limit (often 1024) is meant for programs that use `select`.

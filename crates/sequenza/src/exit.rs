@@ -12,6 +12,10 @@ pub(crate) enum Exit {
     RunTime,
     /// The command line or a setting is wrong.
     Usage,
+    /// A process was asked why no block is being built, and there was a reason.
+    NotReady,
+    /// A process was asked, and nobody answered.
+    Silent,
     /// Data is bad: genesis, a damaged file in the data folder, a replay that disagrees.
     BadData,
     /// Something needed is not there: an address that is taken, a command that this version does not have.
@@ -32,9 +36,11 @@ pub(crate) enum Exit {
 
 impl Exit {
     /// Every code, for the table in the documentation.
-    pub(crate) const ALL: [Exit; 10] = [
+    pub(crate) const ALL: [Exit; 12] = [
         Exit::RunTime,
         Exit::Usage,
+        Exit::NotReady,
+        Exit::Silent,
         Exit::BadData,
         Exit::Unavailable,
         Exit::Internal,
@@ -49,6 +55,8 @@ impl Exit {
         match self {
             Exit::RunTime => 1,
             Exit::Usage => 2,
+            Exit::NotReady => 3,
+            Exit::Silent => 4,
             Exit::BadData => 65,
             Exit::Unavailable => 69,
             Exit::Internal => 70,
@@ -65,6 +73,8 @@ impl Exit {
         match self {
             Exit::RunTime => "a part of the node ended; the log names it",
             Exit::Usage => "wrong command line or setting",
+            Exit::NotReady => "`sequenza why`: no block is being built, and it is said why",
+            Exit::Silent => "`sequenza why`: no process answers",
             Exit::BadData => "bad genesis, damaged data, or a replay that disagrees",
             Exit::Unavailable => "an address is taken, or the command is not in this version",
             Exit::Internal => "a defect of Sequenza",

@@ -11,6 +11,7 @@ mod exit;
 mod keys;
 mod logs;
 mod rollup_node;
+mod why;
 mod wiring;
 
 use std::process::ExitCode;

@@ -75,6 +75,7 @@ async fn what_was_persisted_is_imported_after_a_restart() {
         agreement: AgreementConfig::Solo,
         active: false,
         backoff: Backoff::default(),
+        seal_lead_adapts: false,
         origins: None,
     };
     let mut registry = Default::default();

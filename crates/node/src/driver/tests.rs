@@ -15,7 +15,7 @@ const SLOT: Duration = Duration::from_secs(1);
 
 fn config(agreement: AgreementConfig) -> Config {
     let timetable = Timetable::gapless(genesis().timestamp, Millis::new(1000)).expect("a second is a slot");
-    Config { timetable, agreement, active: true, backoff: Backoff::default(), origins: None }
+    Config { timetable, agreement, active: true, backoff: Backoff::default(), seal_lead_adapts: false, origins: None }
 }
 
 /// A driver on a fake chain, with its journal.
@@ -252,7 +252,9 @@ async fn the_operator_can_stop_and_start_leading() {
     tokio::time::sleep(SLOT * 5).await;
     assert_eq!(chain.head(), rested);
     let pulse = running.handle.pulse().borrow().clone();
-    assert!(matches!(pulse.readiness(clock.now()), Readiness::NotReady(why) if why.contains("told not to lead")));
+    assert!(
+        matches!(pulse.readiness(clock.now()), Readiness::NotReady(blocked) if blocked.why.contains("told not to lead"))
+    );
     assert!(running.handle.lead().await);
     tokio::time::sleep(SLOT * 3).await;
     assert!(chain.head().number > rested.number);

@@ -11,6 +11,7 @@ fn start() -> Start {
         agreement: AgreementConfig::Solo,
         active: true,
         backoff: Backoff::default(),
+        seal_lead_adapts: true,
         origins: None,
     };
     Start { config, heads: Heads::at(genesis()), memory: Memory::default() }

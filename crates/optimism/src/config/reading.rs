@@ -43,6 +43,21 @@ number!(u64, "a whole number from 0 to 18446744073709551615");
 number!(u32, "a whole number from 0 to 4294967295");
 number!(u16, "a whole number from 0 to 65535");
 
+/// Seconds from a block to the next.
+///
+/// op-node reads an unsigned whole number as well (`rollup/types.go`, `Config.BlockTime`), and dates blocks of the Engine API with it.
+#[derive(Default)]
+pub(super) struct BlockTime(pub(super) u64);
+
+impl Field for BlockTime {
+    const WANTED: &'static str = "a whole number of seconds, at least 1: blocks of the OP Stack are dated in whole seconds, each later \
+                                  than the one before, so that no protocol date is left for a block in between";
+
+    fn read(value: &Value) -> Option<Self> {
+        value.as_u64().map(Self)
+    }
+}
+
 impl Field for bool {
     const WANTED: &'static str = "true or false";
 

@@ -6,7 +6,7 @@
 
 use serde_json::Value;
 
-use super::reading::{Findings, Section};
+use super::reading::{BlockTime, Findings, Section};
 use super::rollup_json::{conclude, read_alt_da, read_fees, read_forks, read_genesis, refuse_unknown_forks};
 use super::{AltDa, BEDROCK_CHANNEL_TIMEOUT, ConfigError, FeeParams, Reading, RollupConfig};
 use crate::{Fork, Forks};
@@ -118,7 +118,7 @@ fn read_chain(names: &Names, section: &mut Section<'_>, superchain: &Value, find
         l1_chain_id: superchain.l1_chain_id,
         l2_chain_id: section.required(&[names.l2_chain_id], findings),
         genesis,
-        block_time: section.required(&["block_time"], findings),
+        block_time: section.required::<BlockTime>(&["block_time"], findings).0,
         bedrock_sequencer_drift: section.optional(&["max_sequencer_drift"], findings).unwrap_or_default(),
         sequencing_window: section.required(&["seq_window_size"], findings),
         bedrock_channel_timeout: BEDROCK_CHANNEL_TIMEOUT,

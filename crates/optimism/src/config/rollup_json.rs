@@ -4,7 +4,7 @@ use alloy_primitives::B256;
 use serde_json::{Value, json};
 
 use super::check::check;
-use super::reading::{Findings, Section};
+use super::reading::{BlockTime, Findings, Section};
 use super::registry::parse_json;
 use super::{AltDa, ConfigError, FeeParams, Genesis, Reading, RollupConfig};
 use crate::system_config::OperatorFee;
@@ -101,7 +101,7 @@ fn read(section: &mut Section<'_>, findings: &mut Findings) -> RollupConfig {
             let genesis = section.required_table(&["genesis"], findings);
             read_genesis(genesis, findings)
         },
-        block_time: section.required(&["block_time"], findings),
+        block_time: section.required::<BlockTime>(&["block_time"], findings).0,
         bedrock_sequencer_drift: drift.unwrap_or_default(),
         sequencing_window: section.required(&["seq_window_size"], findings),
         bedrock_channel_timeout: section.required(&["channel_timeout"], findings),
@@ -288,6 +288,19 @@ mod tests {
         config.alt_da = Some(AltDa { commitment_type: "GenericCommitment".into(), ..window });
         let read = RollupConfig::from_rollup_json(&config.to_rollup_json().to_string()).expect("reads");
         assert_eq!(read, Reading { config, unknown: vec![] });
+    }
+
+    #[test]
+    fn a_block_time_below_a_second_is_refused_with_the_reason() {
+        for fraction in ["0.2", "0.5", "1.5", "\"200ms\""] {
+            let mut value = complete();
+            value["block_time"] = serde_json::from_str(fraction).expect("it is JSON");
+            let told = told(&value);
+            assert!(told.contains(&format!("block_time is {fraction}")) && told.contains("whole seconds"), "{told}");
+        }
+        let mut value = complete();
+        value["block_time"] = 0.into();
+        assert!(told(&value).contains("block_time is 0; it has to be at least 1 second"));
     }
 
     #[test]

@@ -133,9 +133,14 @@ async fn cors_is_off_until_asked_for() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn health_says_why() {
-    let health = Health::new()
-        .live(check("loop", Finding::Good("turning".to_owned())))
-        .ready(check("blocks", Finding::Bad("no block for 3 s".to_owned())));
+    let health = Health::new().live(check("loop", Finding::Good("turning".to_owned()))).ready(check(
+        "blocks",
+        Finding::Bad(rpc::Fault {
+            cause: "stopped".to_owned(),
+            reason: "no block for 3 s".to_owned(),
+            remedy: "start it".to_owned(),
+        }),
+    ));
     let server = start_with(Limits::default(), Cors::Off, Surface::ALL, health).await;
     for path in ["/livez", "/live", "/is_alive"] {
         assert_eq!(server.get(path).await.0, 200, "{path}");

@@ -12,7 +12,7 @@
 use serde::{Deserialize, Serialize};
 use types::{Attributes, BlockHash, BlockRef, L1Block, L1Origin, Timestamp};
 
-use super::{Choice, Contradiction, Lookup, NextOrigin, OriginRules, Origins, is_window_over};
+use super::{Choice, Contradiction, Lookup, NextOrigin, OriginRules, Origins, Recovery, is_window_over};
 use crate::attempt::Attempt;
 use crate::mutants::{Mutant, Mutation};
 use crate::{Backoff, Effect, Effects, QueryId};
@@ -210,15 +210,20 @@ impl Selector {
         limit.is_some_and(|limit| lag >= limit) && !self.mutation.is(Mutant::IgnoreSafeLag)
     }
 
-    /// Are blocks to be those that derivation makes by itself? By the operator's word, or because what cites the present
+    /// Are blocks to be those that derivation makes by itself, and why? By the operator's word, or because what cites the present
     /// L1 block would land too late.
-    fn is_recovering(&self) -> bool {
-        let over = || {
+    pub(crate) fn recovery(&self) -> Option<Recovery> {
+        let ends = || {
             let (margin, l1_head) = (self.rules.recovers_before?, self.l1_head?);
             let window = self.rules.sequencing_window.saturating_sub(margin);
-            Some(is_window_over(self.origins.current()?.origin.number, window, l1_head))
+            let over = is_window_over(self.origins.current()?.origin.number, window, l1_head);
+            (over && !self.mutation.is(Mutant::NeverRecover)).then_some(Recovery::WindowEnds)
         };
-        self.recovering || (over().unwrap_or(false) && !self.mutation.is(Mutant::NeverRecover))
+        if self.recovering { Some(Recovery::Ordered) } else { ends() }
+    }
+
+    fn is_recovering(&self) -> bool {
+        self.recovery().is_some()
     }
 
     fn known(&self, head: BlockRef) -> Option<&Origins> {

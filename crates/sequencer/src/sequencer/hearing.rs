@@ -67,6 +67,7 @@ impl Sequencer {
     }
 
     pub(super) fn hear(&mut self, now: Timestamp, event: Event, effects: &mut Effects) {
+        self.measure(now, &event);
         match event {
             Event::Wake => {}
             Event::Start => self.active = true,
@@ -141,6 +142,42 @@ impl Sequencer {
             Failure::Retry => {}
             Failure::Reset => self.ask_heads(now, effects),
             Failure::Fatal => self.halt(HaltReason::Failed(Call::LookUp), effects),
+        }
+    }
+
+    /// How long the block that is on its way takes. A call that is repeated tells nothing of calls that go well.
+    fn measure(&mut self, now: Timestamp, event: &Event) {
+        let Some(lead) = &mut self.lead else { return };
+        match event {
+            Event::Sealed { build, payload } => lead.sealed(*build, payload.block.hash),
+            Event::HeadsSet { block } => lead.is_head(now, *block),
+            Event::SealFailed { .. }
+            | Event::NothingToSeal { .. }
+            | Event::CommitFailed { .. }
+            | Event::ImportFailed { .. }
+            | Event::SetHeadsFailed { .. } => lead.spoiled(),
+            Event::Wake
+            | Event::Start
+            | Event::Stop
+            | Event::Demand { .. }
+            | Event::Opened { .. }
+            | Event::OpenFailed { .. }
+            | Event::Imported { .. }
+            | Event::HeadsTold { .. }
+            | Event::ConductorTold { .. }
+            | Event::OriginTold { .. }
+            | Event::L1Found { .. }
+            | Event::LookUpFailed { .. }
+            | Event::AskFailed { .. }
+            | Event::Fetched { .. }
+            | Event::Leadership(_)
+            | Event::Committed { .. }
+            | Event::Proposed { .. }
+            | Event::Attested { .. }
+            | Event::Announced { .. }
+            | Event::Landed { .. }
+            | Event::L1Moved { .. }
+            | Event::Recover(_) => {}
         }
     }
 

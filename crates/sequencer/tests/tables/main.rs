@@ -10,6 +10,7 @@ mod origins;
 mod origins_conductor;
 mod recovery;
 mod retries;
+mod short_slots;
 mod slots;
 mod stale;
 
@@ -68,7 +69,7 @@ impl Table {
         };
         let timetable = Timetable::new(timetable).expect("it makes sense");
         let backoff = Backoff { first: Millis::new(50), longest: Millis::new(400) };
-        let config = Config { timetable, agreement, active: true, backoff, origins: None };
+        let config = Config { timetable, agreement, active: true, backoff, seal_lead_adapts: false, origins: None };
         let heart = Sequencer::new(config.clone(), Heads::at(genesis()));
         Self { config, heart, memory: Memory::default() }
     }

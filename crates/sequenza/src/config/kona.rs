@@ -122,6 +122,21 @@ pub(super) const NODE: &[Setting] = &[
         "Build what derivation would make by itself: empty blocks that cite the next L1 block wherever they may",
     ),
     value(
+        "sequencer.auto-recover",
+        "BLOCKS",
+        Computed("a tenth of the sequencing window"),
+        SEQUENCER,
+        "Begin to recover by itself when so many L1 blocks of the sequencing window are left: what cites older ones would land too late \
+         and be undone. 0 never does",
+    ),
+    value(
+        "sequencer.sealing-duration",
+        "TIME",
+        Computed("50ms at first, then what blocks take"),
+        SEQUENCER,
+        "Seal each block so long before its time, whatever blocks take. (op-node's default is 50ms, for good)",
+    ),
+    value(
         "sequencer.max-safe-lag",
         "BLOCKS",
         Is("0"),
@@ -221,6 +236,8 @@ const VARIABLES: &[(&str, Option<&str>)] = &[
     ("logs.file.format", Some("KONA_LOG_FILE_FORMAT")),
     ("logs.file.rotation", Some("KONA_LOG_FILE_ROTATION")),
     ("l2-follow-source", Some("KONA_NODE_L2_FOLLOW_SOURCE")),
+    ("sequencer.auto-recover", None),
+    ("sequencer.sealing-duration", None),
     ("registry", None),
     ("db-path", None),
     ("l2-genesis", None),

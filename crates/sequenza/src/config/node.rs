@@ -8,8 +8,8 @@ use optimism::RollupConfig;
 
 use super::raw::{Fault, Raw};
 use super::resolve::{
-    Endpoints, HostPort, Log, PoolLimits, Reader, Surroundings, data_dir, host_name, log, log_filter, pool, read_with,
-    rpc_limits,
+    DAY, Endpoints, HostPort, Log, PoolLimits, Reader, Surroundings, data_dir, host_name, log, log_filter, pool,
+    read_with, rpc_limits,
 };
 use super::values::{file, number, time};
 
@@ -45,6 +45,11 @@ pub(crate) struct Node {
     pub(crate) max_safe_lag: Option<u64>,
     /// The node whose word is taken on what is safe.
     pub(crate) follow_source: Option<String>,
+    /// How many L1 blocks before the end of the sequencing window it begins to recover by itself, 0 never; a tenth of the window if
+    /// nobody said.
+    pub(crate) auto_recover: Option<u64>,
+    /// How long before its time each block is sealed; what blocks take if nobody said.
+    pub(crate) sealing: Option<Duration>,
     pub(crate) endpoints: Endpoints,
     pub(crate) admin: bool,
     /// Where it is kept whether the operator started or stopped the sequencer.
@@ -166,6 +171,8 @@ fn read_all(
         recovering: reader.switch("sequencer.recover"),
         max_safe_lag: (max_safe_lag > 0).then_some(max_safe_lag),
         follow_source,
+        auto_recover: reader.optional("sequencer.auto-recover", |text| number(text, 0, u64::MAX)),
+        sealing: reader.optional("sequencer.sealing-duration", |text| time(text, Duration::ZERO, DAY)),
         endpoints: endpoints(reader),
         admin,
         admin_state: reader.optional("rpc.admin-state", file),
@@ -472,6 +479,8 @@ mod tests {
             vec![("sequencer.recover", "true")],
             vec![("l2-follow-source", "http://other")],
             vec![("l2-follow-source", "http://other"), ("sequencer.max-safe-lag", "100")],
+            vec![("sequencer.auto-recover", "0")],
+            vec![("sequencer.sealing-duration", "50ms")],
             vec![("rpc.disabled", "true")],
             vec![("rpc.addr", "0.0.0.0")],
             vec![("port", "1")],
@@ -509,7 +518,7 @@ mod tests {
 
     #[test]
     fn what_cannot_be_is_told_with_its_remedy() {
-        let table: [(&[(&str, &str)], &str); 26] = [
+        let table: [(&[(&str, &str)], &str); 28] = [
             (&[("mode", "Validator")], "--mode=Sequencer"),
             (&[("mode", "Both")], "use Sequencer"),
             (&[("registry", "configs.json")], "contradicts"),
@@ -524,6 +533,8 @@ mod tests {
             (&[("l2-engine-rpc", "engine:8551")], "over HTTP"),
             (&[("sequencer.max-safe-lag", "100")], "not derived"),
             (&[("sequencer.l1-confs", "-1")], "whole number"),
+            (&[("sequencer.auto-recover", "soon")], "whole number"),
+            (&[("sequencer.sealing-duration", "soon")], "such as"),
             (&[("metrics.port", "1")], "--metrics.enabled"),
             (&[("rpc.disabled", "true"), ("rpc.enable-admin", "true")], "--rpc.disabled"),
             (&[("port", "65536")], "65535"),

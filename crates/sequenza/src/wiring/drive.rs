@@ -4,10 +4,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use node::{
-    Backend, Clock, Deadlines, Driver, DriverHandle, JournalOptions, JournalPlace, Metrics, Outside, Parts,
+    Backend, Blocked, Clock, Deadlines, Driver, DriverHandle, JournalOptions, JournalPlace, Metrics, Outside, Parts,
     Persistence, Readiness,
 };
-use rpc::{Check, Finding, Health};
+use rpc::{Check, Fault, Finding, Health};
 use sequencer::{AgreementConfig, Backoff, Config, Memory, Timetable};
 use types::{Millis, Timestamp};
 
@@ -39,7 +39,14 @@ pub(super) async fn start<B: Backend + Persistence>(
     backend: Arc<B>,
     process: &mut Process,
 ) -> Result<DriverHandle, Failure> {
-    let config = Config { timetable, agreement, active: true, backoff: Backoff::default(), origins: None };
+    let config = Config {
+        timetable,
+        agreement,
+        active: true,
+        backoff: Backoff::default(),
+        seal_lead_adapts: false,
+        origins: None,
+    };
     // The chain brought itself up to the last block of its log when it was opened, so nothing is left to remember.
     let outside = Outside::default();
     let heart = (config, Memory::default());
@@ -76,14 +83,29 @@ pub(super) async fn start_with(
 
 /// The checks behind the health routes.
 pub(super) fn health(handle: &DriverHandle) -> Health {
+    health_with(handle, as_told)
+}
+
+/// The same, where `explain` knows more about what keeps blocks from coming.
+pub(super) fn health_with(handle: &DriverHandle, explain: impl Fn(Blocked) -> Fault + Send + Sync + 'static) -> Health {
     let (live, ready) = (handle.pulse(), handle.pulse());
     let running = Check::new("driver", move || match live.has_changed() {
         Ok(_) => Finding::Good("the decision loop runs".to_owned()),
-        Err(_) => Finding::Bad("the decision loop has ended".to_owned()),
+        Err(_) => Finding::Bad(Fault {
+            cause: "ended".to_owned(),
+            reason: "the decision loop has ended".to_owned(),
+            remedy: "read the last error in the log, and start the process again".to_owned(),
+        }),
     });
     let blocks = Check::new("blocks", move || match ready.borrow().readiness(Clock::System.now()) {
         Readiness::Ready(reason) => Finding::Good(reason),
-        Readiness::NotReady(reason) => Finding::Bad(reason),
+        Readiness::NotReady(blocked) => Finding::Bad(explain(blocked)),
     });
     Health::new().live(running).ready(blocks)
+}
+
+/// What the driver says by itself.
+pub(super) fn as_told(blocked: Blocked) -> Fault {
+    let Blocked { cause, why, remedy } = blocked;
+    Fault { cause: cause.to_string(), reason: why, remedy }
 }

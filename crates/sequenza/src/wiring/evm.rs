@@ -15,7 +15,7 @@ use evm::rpc::{ChainClock, DevControl, Development, EthRpc};
 use evm::{BlockPolicy, Chain, ChainError, EvmBackend, Pool, StateFile};
 use mempool::Order;
 use node::DriverHandle;
-use rpc::{Check, Finding, Health, JwtSecret, Namespace, SecretError, Service, Surface};
+use rpc::{Check, Fault, Finding, Health, JwtSecret, Namespace, SecretError, Service, Surface};
 use sequencer::AgreementConfig;
 use store::DataDir;
 
@@ -132,10 +132,11 @@ fn led_lately(last: Option<Duration>) -> Finding {
         Some(ago) if ago < DRIVER_SILENT_MAX => {
             Finding::Good(format!("the last forkchoice came {} s ago", ago.as_secs()))
         }
-        Some(ago) => Finding::Bad(format!(
-            "no forkchoice for {} s: look whether the rollup node that drives this chain runs and reaches --authrpc.port",
-            ago.as_secs()
-        )),
+        Some(ago) => Finding::Bad(Fault {
+            cause: "not_driven".to_owned(),
+            reason: format!("no forkchoice for {} s", ago.as_secs()),
+            remedy: "look whether the rollup node that drives this chain runs and reaches --authrpc.port".to_owned(),
+        }),
     }
 }
 
@@ -456,7 +457,7 @@ mod tests {
         assert!(is_good(None) && is_good(Some(Duration::from_secs(59))));
         let silent = led_lately(Some(Duration::from_secs(61)));
         assert!(
-            matches!(&silent, Finding::Bad(reason) if reason.contains("61 s") && reason.contains("--authrpc.port"))
+            matches!(&silent, Finding::Bad(fault) if fault.reason.contains("61 s") && fault.remedy.contains("--authrpc.port"))
         );
     }
 

@@ -63,6 +63,15 @@ fn cannot(wanted: SocketAddr, flag: &str, host_flag: &str, error: &io::Error) ->
 }
 
 impl Listening {
+    /// The same socket a second time: who accepts from one takes the connection from the other.
+    ///
+    /// # Errors
+    /// When the system gives no more file descriptors.
+    pub(super) fn twin(&self) -> io::Result<TcpListener> {
+        let twin = rustix::io::fcntl_dupfd_cloexec(&self.listener, 0)?;
+        TcpListener::from_std(std::net::TcpListener::from(twin))
+    }
+
     /// The address that a client on this machine should use.
     pub(super) fn reached_at(&self) -> SocketAddr {
         let mut address = self.address;

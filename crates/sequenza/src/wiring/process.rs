@@ -6,7 +6,8 @@ use std::sync::Arc;
 
 use node::Supervisor;
 use prometheus_client::registry::Registry;
-use rpc::{Cors, Health, Service, Surface};
+use rpc::{Cors, Health, Limits, Service, Surface};
+use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::listen::{Listening, listen};
@@ -21,6 +22,20 @@ pub(super) struct Process {
     pub(super) registry: Registry,
     sockets: Sockets,
     websocket_on_http: bool,
+}
+
+/// Health that is told while a process starts.
+pub(super) struct Telling {
+    stop: CancellationToken,
+    serving: JoinSet<()>,
+}
+
+impl Telling {
+    /// Ends it; the sockets stay open, so that nobody is turned away meanwhile.
+    pub(super) async fn end(self) {
+        self.stop.cancel();
+        self.serving.join_all().await;
+    }
 }
 
 /// Every socket that the settings ask for.
@@ -98,6 +113,23 @@ impl Process {
             service.serve(socket.listener, surface, stop).await;
             Ok(())
         });
+    }
+
+    /// Answers health, and nothing else, on every socket until what is returned ends: whoever starts for long says why.
+    ///
+    /// # Errors
+    /// When the system gives no more file descriptors.
+    pub(super) fn tell_health(&self, health: Health) -> Result<Telling, Failure> {
+        let service = Service::new(Limits::default()).health(health).shared();
+        let (stop, mut serving) = (self.supervisor.stop().child_token(), JoinSet::new());
+        let surface = Surface { http: false, websocket: false, health: true, metrics: false };
+        let Sockets { http, websocket: _, metrics } = &self.sockets;
+        for socket in [http, metrics].into_iter().flatten() {
+            let listener =
+                socket.twin().map_err(|error| Failure::new(Exit::RunTime, format!("cannot tell health: {error}")))?;
+            serving.spawn(Arc::clone(&service).serve(listener, surface, stop.clone()));
+        }
+        Ok(Telling { stop, serving })
     }
 
     /// Says the banner, serves the sockets and stays until something ends the process.

@@ -20,6 +20,7 @@ mod brought;
 mod chains;
 mod embedded;
 mod follow_source;
+mod health;
 mod metrics;
 mod on_l1;
 mod op_conductor;
@@ -39,8 +40,8 @@ use node::{
     L1Origins, Outside,
 };
 use optimism::RollupConfig;
-use rpc::{Check, Finding, Health, Namespace, Service, Surface};
-use sequencer::{AgreementConfig, Backoff, Config, Event, Stamp, Timetable, TimetableConfig};
+use rpc::{Check, Fault, Finding, Health, Namespace, Service, Surface};
+use sequencer::{AgreementConfig, Backoff, Config, Event, Stamp, Timetable, TimetableConfig, TimetableFault};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use types::{Failure as Remedy, Millis, Timestamp};
@@ -51,6 +52,7 @@ use self::attributes::OpAttributes;
 use self::brought::Brought;
 use self::embedded::Embedded;
 use self::follow_source::FollowSource;
+use self::health::{Beginning, EngineSight};
 use self::metrics::{EngineCalls, L1Gauges};
 use self::on_l1::OnL1;
 use self::op_conductor::OpConductor;
@@ -66,7 +68,8 @@ use crate::exit::{Exit, Failure};
 
 /// Where JSON-RPC is answered.
 const RPC_PATHS: [&str; 3] = ["/", "/rpc", "/ws"];
-/// How long before its time a block is sealed: what op-node gives itself (`--sequencer.sealing-duration`).
+/// How long before its time the first block is sealed, before it is known how long blocks take: what op-node gives itself for good
+/// (`--sequencer.sealing-duration`).
 const SEAL_LEAD: Millis = Millis::new(50);
 /// Decided blocks that are kept for an engine that loses its newest in a crash: op-geth keeps that many states in memory.
 const HANDED_KEPT: usize = 256;
@@ -178,7 +181,8 @@ async fn start(settings: Node, custom: Custom, mut process: Process) -> Result<O
     let source = settings.rollup.clone();
     let config = blocking(move || chains::rollup(&source)).await?;
     let schedule = chains::schedule(settings.l1_config.as_deref(), config.l1_chain_id)?;
-    let timetable = timetable(&config)?;
+    let timetable = timetable(&config, settings.sealing)?;
+    let rules = origins::rules(&config, &settings)?;
     let (id, named, home) = (config.l2_chain_id, settings.data_dir.clone(), settings.data_home.clone());
     let data_dir = named.unwrap_or_else(|| home.join("sequenza").join("node").join(id.to_string()));
     let opening = data_dir.clone();
@@ -191,14 +195,24 @@ async fn start(settings: Node, custom: Custom, mut process: Process) -> Result<O
     let engine = Engine::open(&settings, custom.secret, &folder, &mut process).await?;
     let calls = EngineCalls::register(&mut process.registry);
     let client = EngineClient::new(Arc::clone(&engine.transport), engine.deadline);
-    let client = client.observed(Arc::new(move |call: &engine::Ended<'_>| calls.ended(call)));
+    let engine_seen = EngineSight::default();
+    let seen = engine_seen.clone();
+    let client = client.observed(Arc::new(move |call: &engine::Ended<'_>| {
+        calls.ended(call);
+        seen.ended(call);
+    }));
 
     let sources = chains::sources(&settings.l1)?;
     let beacon = chains::beacon(&settings.l1)?;
     let stop = process.supervisor.stop();
+    let beginning = Beginning::default();
+    let told = process.tell_health(beginning.health(sources.clone(), engine_seen.clone()))?;
     let reached = async {
         chains::check_l1(&sources, config.l1_chain_id).await?;
-        check_engine(&client, &config).await
+        beginning.l1_answered();
+        check_engine(&client, &config).await?;
+        beginning.engine_answered();
+        Ok(())
     };
     tokio::select! {
         biased;
@@ -213,7 +227,7 @@ async fn start(settings: Node, custom: Custom, mut process: Process) -> Result<O
     }
     let (follower, view) = Follower::new(sources.clone(), following);
     let epochs = Epochs::new(sources.clone(), view.clone(), EpochsConfig::default());
-    process.registry.register_collector(Box::new(L1Gauges { sources, epochs: epochs.clone() }));
+    process.registry.register_collector(Box::new(L1Gauges { sources: sources.clone(), epochs: epochs.clone() }));
     let attributes = OpAttributes {
         config: Arc::clone(&config),
         schedule,
@@ -239,8 +253,9 @@ async fn start(settings: Node, custom: Custom, mut process: Process) -> Result<O
     let kept_in = settings.admin_state.clone();
     let (state, said) = blocking(move || AdminState::open(kept_in)).await?;
     let active = said.unwrap_or(settings.active);
-    let rules = origins::rules(&config, settings.recovering, settings.max_safe_lag);
-    let heart = Config { timetable, agreement, active, backoff: Backoff::default(), origins: Some(rules) };
+    let seal_lead_adapts = settings.sealing.is_none();
+    let heart =
+        Config { timetable, agreement, active, backoff: Backoff::default(), seal_lead_adapts, origins: Some(rules) };
     let lookups = Lookups { epochs: epochs.clone(), confirmations: settings.confirmations };
     let (news, incoming) = mpsc::channel(NEWS_MAX);
     let origins = around(Arc::new(lookups) as Arc<dyn L1Origins>, custom.origins);
@@ -310,7 +325,7 @@ async fn start(settings: Node, custom: Custom, mut process: Process) -> Result<O
          /metrics.\n",
         env!("CARGO_PKG_VERSION"),
     );
-    let health = with_conductor(drive::health(&driver), conductor.as_ref());
+    let health = with_conductor(health::health(&driver, sources, engine_seen), conductor.as_ref());
     let service = process.service(&settings.rpc, settings.cors_any, greeting, health);
     let banner = banner(&settings, &process, &config, data_dir, &engine, &driver.pulse().borrow());
     let embedded = engine.chain.as_ref().map(|chain| chain.socket.reached_at());
@@ -318,6 +333,7 @@ async fn start(settings: Node, custom: Custom, mut process: Process) -> Result<O
         chain.serve(&service, &mut process);
     }
     let service = RPC_PATHS.iter().fold(service, |service, path| service.mount(path, api.clone()));
+    told.end().await;
     Ok(Some(Opened { process, service, banner, driver, embedded, folder }))
 }
 
@@ -370,7 +386,11 @@ fn with_conductor(health: Health, conductor: Option<&ConductorHandle>) -> Health
     let status = conductor.status();
     health.ready(Check::new("conductor", move || match status.borrow().readiness(Clock::System.now()) {
         Ok(reason) => Finding::Good(reason),
-        Err(reason) => Finding::Bad(reason),
+        Err(reason) => Finding::Bad(Fault {
+            cause: "conductor".to_owned(),
+            reason,
+            remedy: "ask op-conductor who leads (conductor_leaderWithID) and read its log: it starts whoever leads".to_owned(),
+        }),
     }))
 }
 
@@ -484,15 +504,20 @@ fn follow_l1(process: &mut Process, follower: Follower, epochs: &Epochs) {
 
 /// Slots of the rollup: block n is dated with the end of slot n − 1, and sealed shortly before. A build is opened as soon as its
 /// parent is the head.
-fn timetable(config: &RollupConfig) -> Result<Timetable, Failure> {
+fn timetable(config: &RollupConfig, sealing: Option<Duration>) -> Result<Timetable, Failure> {
     let slot = Millis::new(1_000).times(config.block_time);
     let genesis = Timestamp::from_secs(config.genesis.l2_time);
-    let table = TimetableConfig { genesis, slot, build_ahead: slot, seal_lead: SEAL_LEAD, stamp: Stamp::Closing };
-    Timetable::new(table).map_err(|fault| {
-        Failure::new(
+    let seal_lead =
+        sealing.map_or(SEAL_LEAD, |sealing| Millis::new(u64::try_from(sealing.as_millis()).unwrap_or(u64::MAX)));
+    let table = TimetableConfig { genesis, slot, build_ahead: slot, seal_lead, stamp: Stamp::Closing };
+    Timetable::new(table).map_err(|fault| match fault {
+        TimetableFault::SealLead { .. } => {
+            Failure::new(Exit::Usage, format!("--sequencer.sealing-duration: {fault}: use a shorter time"))
+        }
+        TimetableFault::Slot(_) | TimetableFault::BuildAhead { .. } => Failure::new(
             Exit::BadData,
             format!("block_time of the rollup's configuration is {}: {fault}", config.block_time),
-        )
+        ),
     })
 }
 

@@ -1,13 +1,14 @@
 //! What is measured of the engine and of L1, beside what the driver counts of the sequencer.
 
 use std::fmt;
+use std::sync::atomic::AtomicU64;
 
 use engine::{Ended, Outcome};
-use l1::{BreakerState, Epochs, Sources};
+use l1::{BreakerState, EndpointStatus, Epochs, Sources};
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric};
 use prometheus_client::metrics::family::Family;
-use prometheus_client::metrics::gauge::ConstGauge;
+use prometheus_client::metrics::gauge::{ConstGauge, Gauge};
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 
@@ -18,6 +19,12 @@ const DURATION_BUCKETS: [f64; 13] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.
 struct CallLabels {
     method: String,
     outcome: &'static str,
+}
+
+/// An endpoint of L1 by its host and port: keys are often part of the address.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct EndpointLabels {
+    endpoint: String,
 }
 
 /// How long the engine takes, by method and how the call ended.
@@ -78,6 +85,30 @@ impl Collector for L1Gauges {
             let gauge = ConstGauge::new(i64::try_from(value).unwrap_or(i64::MAX));
             gauge.encode(encoder.encode_descriptor(name, help, None, gauge.metric_type())?)?;
         }
-        Ok(())
+        of_each_endpoint(
+            &mut encoder,
+            ("l1_endpoint_lag_blocks", "How many blocks an endpoint of L1 is behind the newest"),
+            status.iter().map(|status| (status, status.lag)),
+        )?;
+        of_each_endpoint(
+            &mut encoder,
+            ("l1_endpoint_silence_seconds", "How long ago an endpoint of L1 last gave a good answer"),
+            status.iter().map(|status| (status, status.silent_for.map(|silent| silent.as_secs()))),
+        )
     }
+}
+
+/// A figure of each endpoint that has one.
+fn of_each_endpoint<'a>(
+    encoder: &mut DescriptorEncoder<'_>,
+    (name, help): (&str, &str),
+    figures: impl Iterator<Item = (&'a EndpointStatus, Option<u64>)>,
+) -> fmt::Result {
+    let gauges = Family::<EndpointLabels, Gauge<u64, AtomicU64>>::default();
+    for (status, figure) in figures {
+        if let Some(figure) = figure {
+            gauges.get_or_create(&EndpointLabels { endpoint: status.name.to_string() }).set(figure);
+        }
+    }
+    gauges.encode(encoder.encode_descriptor(name, help, None, gauges.metric_type())?)
 }

@@ -30,6 +30,8 @@ const AT_ONCE: Duration = Duration::from_secs(4);
 
 /// How far down is looked for a block that L1 bears: a day of blocks each second, and more than L1 ever took back.
 const BORNE_STEPS_MAX: u64 = 86_400;
+/// How it is told that L1 has left what a final block cites.
+pub(super) const LEFT_FINAL: &str = "L1 has left the block that is cited by the final block";
 
 /// An engine whose chain stands where L1 bears it.
 #[derive(Debug)]
@@ -151,8 +153,7 @@ impl OnL1 {
         if head == finalized || self.is_left(BlockAt::Hash(hash_of(finalized))).await? {
             let BlockRef { number, hash, .. } = finalized;
             return Err(retry(format!(
-                "L1 has left the block that the final block {number} {hash} cites: no block can be built until L1 returns to it; \
-                 check the endpoints of L1"
+                "{LEFT_FINAL} {number} {hash}: no block can be built until L1 returns to it; check the endpoints of L1"
             )));
         }
         let mut search = Search { stays: finalized.number.as_u64(), left: head.number.as_u64() };

@@ -10,20 +10,46 @@ use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use types::{BlockHash, L1Block};
 
+use crate::config::Node;
+use crate::exit::{Exit, Failure};
+
 /// News that may wait to be heard. When there is no room they wait, and what happens meanwhile is told at once.
 pub(super) const NEWS_MAX: usize = 16;
 /// The sequencer recovers by itself when so much of the sequencing window is left: one part in this many.
 const WINDOW_PARTS_LEFT: u64 = 10;
 
 /// How L1 blocks are chosen on this rollup.
-pub(super) fn rules(config: &RollupConfig, recovering: bool, max_safe_lag: Option<u64>) -> OriginRules {
+///
+/// # Errors
+/// When it is told to recover before there is a window.
+pub(super) fn rules(config: &RollupConfig, settings: &Node) -> Result<OriginRules, Failure> {
     let window = config.sequencing_window;
-    OriginRules {
+    Ok(OriginRules {
         drift: config.drift(),
         sequencing_window: window,
-        recovers_before: Some(window / WINDOW_PARTS_LEFT),
-        recovering,
-        max_safe_lag,
+        recovers_before: recovers_before(window, settings.auto_recover)?,
+        recovering: settings.recovering,
+        max_safe_lag: settings.max_safe_lag,
+    })
+}
+
+/// How many L1 blocks of the sequencing window are left when it recovers by itself: as many as was said, 0 never, and a part of the
+/// window if nobody said.
+///
+/// By default it does: a block that cites an L1 block whose window is over is undone by derivation whatever anyone does, with all the
+/// transactions in it that users were told of, and an empty one is what derivation makes in its place. While the chain keeps up with L1
+/// it never comes to that, since a block may cite no L1 block that is older than the drift allows.
+fn recovers_before(window: u64, said: Option<u64>) -> Result<Option<u64>, Failure> {
+    match said {
+        None => Ok(Some(window / WINDOW_PARTS_LEFT)),
+        Some(0) => Ok(None),
+        Some(left) if left < window => Ok(Some(left)),
+        Some(left) => {
+            let remedy = "use fewer, 0 to recover only when told, or --sequencer.recover to recover from the start";
+            let text =
+                format!("--sequencer.auto-recover={left}: the sequencing window has {window} L1 blocks: {remedy}");
+            Err(Failure::new(Exit::Usage, text))
+        }
     }
 }
 
@@ -86,4 +112,21 @@ fn news(view: &L1View, seen: Option<BlockId>) -> Option<(Event, BlockId)> {
     // Where the link is lost nobody knows what was left.
     let reorganised = since.iter().any(|one| matches!(one, News::Reorged { .. } | News::Skipped { .. }));
     (seen != Some(now)).then_some((Event::L1Moved { head: now.number, reorganised }, now))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn recovery_begins_by_itself_unless_it_is_told_never_to() {
+        let begins = |told| recovers_before(3_600, told);
+        for (told, expected) in [(None, Some(360)), (Some(0), None), (Some(1), Some(1)), (Some(3_599), Some(3_599))] {
+            assert_eq!(begins(told).unwrap(), expected, "{told:?}");
+        }
+        let failure = begins(Some(3_600)).unwrap_err();
+        for word in ["--sequencer.auto-recover=3600", "3600 L1 blocks", "--sequencer.recover"] {
+            assert!(failure.exit == Exit::Usage && failure.message.contains(word), "{failure:?}");
+        }
+    }
 }
