@@ -21,6 +21,7 @@ mod messages;
 mod op_l1_changes;
 mod op_l1_trouble;
 mod op_node;
+mod op_registry;
 mod python;
 mod rust_client;
 mod websocket;
