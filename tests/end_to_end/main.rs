@@ -18,6 +18,7 @@ mod health;
 mod javascript;
 mod juno;
 mod messages;
+mod op_engine_trouble;
 mod op_l1_changes;
 mod op_l1_trouble;
 mod op_node;
