@@ -105,6 +105,11 @@ async fn a_chain_of_the_registry_runs_on_its_real_genesis() {
             .unwrap();
     }
     l1.rpc("anvil_mine", json!(["0x4", "0xc"])).await.unwrap();
+    // It is long behind the present: what it does not see of L1 when it begins it would not cite for many blocks.
+    until("it sees L1", async || {
+        node.rpc("optimism_syncStatus", json!([])).await.is_ok_and(|status| status["head_l1"]["number"] == 4)
+    })
+    .await;
     node.rpc("admin_startSequencer", json!([GENESIS])).await.unwrap();
     cites_above(&node, 3).await;
     node.rpc("admin_stopSequencer", json!([])).await.unwrap();
