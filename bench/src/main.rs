@@ -7,6 +7,7 @@
 //! cargo xtask bench evm                 ours: transfers and ERC-20, a block each second and one for each transaction
 //! cargo xtask bench evm --peer anvil    the same load on anvil as well, and the ratios
 //! cargo xtask bench evm --soak 200000   memory over so many transactions
+//! cargo xtask bench node                a rollup's sequencer: how punctual its blocks are, also while L1 hangs or brings much at once
 //! cargo xtask bench load --url …        load on a chain that already runs
 //! ```
 //!
@@ -20,6 +21,7 @@ mod evm;
 mod load;
 #[cfg(test)]
 mod mock;
+mod node;
 mod pace;
 mod report;
 mod server;
@@ -45,6 +47,8 @@ enum What {
     Starknet(suite::Options),
     /// Start our release binary as an EVM chain and measure it, and anvil beside it if wished
     Evm(evm::Options),
+    /// Start our release binary as a rollup's sequencer between anvil and an engine, and measure how punctual its blocks are
+    Node(node::Options),
     /// Execute transfers with the execution library alone: no RPC, no admission, no roots, no disk
     Ceiling(ceiling::Options),
     /// Put load on a Starknet chain that already runs on this machine
@@ -79,6 +83,7 @@ fn main() -> anyhow::Result<()> {
         What::Ceiling(options) => ceiling::run(&options),
         What::Starknet(options) => runtime.block_on(suite::run(options)),
         What::Evm(options) => runtime.block_on(evm::run(options)),
+        What::Node(options) => runtime.block_on(node::run(options)),
         What::Load(options) => runtime.block_on(load_running(options)),
     }
 }

@@ -104,7 +104,12 @@ fn on_path(program: &str) -> Option<PathBuf> {
 
 impl Server {
     /// Starts a program and waits until it answers `ready`.
-    async fn start(mut command: Command, folder: TempDir, endpoint: Endpoint, ready: &str) -> anyhow::Result<Self> {
+    pub(crate) async fn start(
+        mut command: Command,
+        folder: TempDir,
+        endpoint: Endpoint,
+        ready: &str,
+    ) -> anyhow::Result<Self> {
         let log = std::fs::File::create(folder.path().join("out"))?;
         let errors = std::fs::File::create(folder.path().join("err"))?;
         command.stdin(Stdio::null()).stdout(log).stderr(errors).kill_on_drop(true);
@@ -199,6 +204,6 @@ fn memory(pid: u32, line: &str) -> anyhow::Result<u64> {
     Ok(kilobytes * 1024)
 }
 
-fn free_port() -> anyhow::Result<u16> {
+pub(crate) fn free_port() -> anyhow::Result<u16> {
     Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
 }

@@ -5,12 +5,14 @@ use std::time::{Duration, Instant};
 
 use alloy_primitives::{Address, B256, Bytes, U256, address, hex, keccak256};
 use serde_json::{Value, json};
-use tests::{Anvil, Caller, Chain, Launch};
+use tests::{Anvil, Caller, Chain, L1Info, Launch};
 
 /// How long something that has to happen may take: blocks come each second, on a machine with other work.
-const WAIT_MAX: Duration = Duration::from_secs(90);
-const PORTAL: Address = address!("0x00000000000000000000000000000000000000d0");
-const DEPOSITOR: Address = address!("0x1111111111111111111111111111111111111111");
+pub(crate) const WAIT_MAX: Duration = Duration::from_secs(90);
+pub(crate) const PORTAL: Address = address!("0x00000000000000000000000000000000000000d0");
+/// What a deposit may use on the rollup.
+const DEPOSIT_GAS: u64 = 200_000;
+pub(crate) const DEPOSITOR: Address = address!("0x1111111111111111111111111111111111111111");
 pub(crate) const RECEIVER: Address = address!("0x2222222222222222222222222222222222222222");
 /// The first of anvil's accounts, which hold ether on both chains.
 pub(crate) const RICH: Address = address!("0xf39Fd6e51aad88F6F4ce6aB8827279cffFb92266");
@@ -21,7 +23,7 @@ const FORKS: [&str; 10] =
 pub(crate) struct Rollup {
     pub(crate) l1: Anvil,
     pub(crate) genesis: PathBuf,
-    config: PathBuf,
+    pub(crate) config: PathBuf,
     /// Holds both files.
     _folder: tempfile::TempDir,
 }
@@ -29,14 +31,21 @@ pub(crate) struct Rollup {
 impl Rollup {
     /// A rollup with a block each second that begins on L1's newest block. `None`, and said so, without anvil.
     pub(crate) async fn begin(test: &str) -> Option<Rollup> {
-        let l1 = Anvil::start(test, &["--block-time", "1"])?;
+        Rollup::begin_with(test, &["--block-time", "1"], |_, _| ()).await
+    }
+
+    /// The same on an L1 that is started with these arguments, with other files: `change` is given the genesis and the configuration.
+    pub(crate) async fn begin_with(test: &str, l1: &[&str], change: impl Fn(&mut Value, &mut Value)) -> Option<Rollup> {
+        let l1 = Anvil::start(test, l1)?;
         l1.rpc("anvil_setCode", json!([PORTAL, portal_code()])).await.unwrap();
         let first = l1.rpc("eth_getBlockByNumber", json!(["latest", false])).await.unwrap();
         let folder = tempfile::tempdir().unwrap();
         let (genesis, config) = (folder.path().join("genesis.json"), folder.path().join("rollup.json"));
-        std::fs::write(&genesis, genesis_file(&first["timestamp"]).to_string()).unwrap();
-        let hash = genesis_hash(&genesis).await;
-        std::fs::write(&config, rollup_file(&first, &hash).to_string()).unwrap();
+        let (mut state, mut described) = (genesis_file(&first["timestamp"]), rollup_file(&first, &Value::Null));
+        change(&mut state, &mut described);
+        std::fs::write(&genesis, state.to_string()).unwrap();
+        described["genesis"]["l2"]["hash"] = genesis_hash(&genesis).await;
+        std::fs::write(&config, described.to_string()).unwrap();
         Some(Rollup { l1, genesis, config, _folder: folder })
     }
 
@@ -58,14 +67,8 @@ impl Rollup {
     }
 
     /// Tells the portal to emit a deposit of `value`. The L1 block that it is in.
-    async fn deposit(&self, value: U256) -> u64 {
-        let opaque =
-            [&value.to_be_bytes::<32>()[..], &value.to_be_bytes::<32>(), &100_000_u64.to_be_bytes(), &[0]].concat();
-        let words = [U256::from(32), U256::from(opaque.len())].map(|word| word.to_be_bytes::<32>());
-        let padding = vec![0; opaque.len().next_multiple_of(32) - opaque.len()];
-        let topics = [DEPOSITOR.into_word(), RECEIVER.into_word()];
-        let input =
-            Bytes::from([topics[0].as_slice(), topics[1].as_slice(), &words[0], &words[1], &opaque, &padding].concat());
+    pub(crate) async fn deposit(&self, value: U256) -> u64 {
+        let input = deposit_input(DEPOSITOR, RECEIVER, [value, value], &[]);
         let call = json!([{ "from": RICH, "to": PORTAL, "input": input }]);
         let hash = self.l1.rpc("eth_sendTransaction", call).await.unwrap();
         let mut receipt = Value::Null;
@@ -79,8 +82,18 @@ impl Rollup {
     }
 }
 
+/// What the portal is called with to emit a deposit that mints and sends so much.
+pub(crate) fn deposit_input(from: Address, to: Address, mint_and_value: [U256; 2], data: &[u8]) -> Bytes {
+    let [mint, value] = mint_and_value.map(|amount| amount.to_be_bytes::<32>());
+    let opaque = [&mint[..], &value, &DEPOSIT_GAS.to_be_bytes(), &[0], data].concat();
+    let words = [U256::from(32), U256::from(opaque.len())].map(|word| word.to_be_bytes::<32>());
+    let padding = vec![0; opaque.len().next_multiple_of(32) - opaque.len()];
+    let topics = [from.into_word(), to.into_word()];
+    [topics[0].as_slice(), topics[1].as_slice(), &words[0], &words[1], &opaque, &padding].concat().into()
+}
+
 /// Emits `TransactionDeposited` for whoever calls: from and to out of the first two words of the input, the rest as the log's data.
-fn portal_code() -> Bytes {
+pub(crate) fn portal_code() -> Bytes {
     let topic = keccak256("TransactionDeposited(address,address,uint256,bytes)");
     // Topics version 0, to, from, event; the size of the rest; the rest copied to memory; LOG4; STOP.
     let head = hex!("6000 6020 35 6000 35 7f");
@@ -167,13 +180,13 @@ pub(crate) async fn height(node: &Chain) -> u64 {
 }
 
 /// Waits for `count` more blocks.
-async fn blocks(node: &Chain, count: u64) {
+pub(crate) async fn blocks(node: &Chain, count: u64) {
     let wanted = height(node).await + count;
     until(&format!("block {wanted}\n{}", node.log()), async || height(node).await >= wanted).await;
 }
 
 /// Every block from the first to the newest: one each second, origins that never go back nor leap, none later than the block.
-async fn assert_sound(engine: &Caller, node: &Chain, l1: &Anvil) -> Vec<Value> {
+pub(crate) async fn assert_sound(engine: &Caller, node: &Chain, l1: &Anvil) -> Vec<Value> {
     let mut below: Option<Value> = None;
     let mut chain = Vec::new();
     for height in 0..=height(node).await {
@@ -188,6 +201,18 @@ async fn assert_sound(engine: &Caller, node: &Chain, l1: &Anvil) -> Vec<Value> {
         );
         let origin = origin.await.unwrap();
         assert_eq!(origin["hash"], block["l1origin"]["hash"], "the origin of block {height} is on L1");
+        // The first block has no transactions.
+        if height > 0 {
+            let told = L1Info::read(&executed["transactions"][0]);
+            let wanted =
+                (number(&origin["number"]), &origin["hash"], number(&origin["timestamp"]), &origin["baseFeePerGas"]);
+            assert_eq!(
+                (told.number, &json!(told.hash), told.timestamp, &json!(told.base_fee)),
+                wanted,
+                "block {height}"
+            );
+            assert_eq!(told.sequence_number, block["sequenceNumber"], "block {height}");
+        }
         let time = block["timestamp"].as_u64().unwrap();
         assert!(number(&origin["timestamp"]) <= time, "block {height} is older than its origin");
         if let Some(below) = below {

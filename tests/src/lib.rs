@@ -15,7 +15,9 @@ mod anvil;
 mod chain;
 mod clients;
 mod conductor;
+mod l1_info;
 mod launch;
+mod proxy;
 mod wallet;
 
 use std::io::Write;
@@ -27,7 +29,9 @@ pub use crate::anvil::Anvil;
 pub use crate::chain::{Caller, Chain, RpcError};
 pub use crate::clients::{javascript, python, viem};
 pub use crate::conductor::{Call, Conductors, Mishap};
+pub use crate::l1_info::L1Info;
 pub use crate::launch::{Ended, Launch, program};
+pub use crate::proxy::{Fate, Proxy};
 pub use crate::wallet::{Account, SignedTransfer, hex};
 
 /// The STRK token, at the address that it has on every public network.

@@ -38,6 +38,8 @@ const TOKEN: &[u8] = &hex!(
 #[derive(Debug, Clone)]
 pub(crate) struct Account {
     key: PrivateKeySigner,
+    /// What the chain that it sends on calls itself.
+    chain_id: u64,
 }
 
 /// A signed transaction as it is sent.
@@ -48,11 +50,11 @@ pub(crate) struct Signed {
 }
 
 impl Account {
-    /// The first accounts of the development mnemonic.
-    pub(crate) fn development(count: usize) -> anyhow::Result<Vec<Self>> {
+    /// The first accounts of the development mnemonic, for the chain of this id.
+    pub(crate) fn development(count: usize, chain_id: u64) -> anyhow::Result<Vec<Self>> {
         let key = |index| {
             let built = MnemonicBuilder::<English>::default().phrase(MNEMONIC).index(index)?.build()?;
-            Ok(Self { key: built })
+            Ok(Self { key: built, chain_id })
         };
         (0..u32::try_from(count).context("--accounts")?).into_par_iter().map(key).collect()
     }
@@ -81,7 +83,7 @@ impl Account {
 
     fn sign(&self, nonce: u64, to: TxKind, value: U256, input: Bytes, gas_limit: u64) -> Signed {
         let transaction = TxEip1559 {
-            chain_id: CHAIN_ID,
+            chain_id: self.chain_id,
             nonce,
             gas_limit,
             max_fee_per_gas: PRICE,

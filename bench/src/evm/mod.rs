@@ -1,8 +1,8 @@
 //! The whole measurement of EVM chains: each load in each way of mining, ours, and anvil beside it.
 
-mod account;
+pub(crate) mod account;
 mod chain;
-mod load;
+pub(crate) mod load;
 mod soak;
 
 use std::path::PathBuf;
@@ -108,7 +108,7 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<()> {
         programs.push(("anvil", server::find_anvil(options.peer_binary.as_deref())?));
         eprintln!("beside {peer} at {}", programs[1].1.display());
     }
-    let accounts = Account::development(options.accounts)?;
+    let accounts = Account::development(options.accounts, account::CHAIN_ID)?;
     if let Some(transactions) = options.soak {
         return soak::run(&programs, &accounts, transactions, &options.shape).await;
     }

@@ -126,7 +126,12 @@ impl EngineClient {
         attributes: Option<&OpPayloadAttributes>,
     ) -> Result<ForkchoiceUpdated, EngineError> {
         let method = capabilities::forkchoice_updated(versions.forkchoice_updated);
-        self.ask(&method, json!([state, attributes])).await
+        let mut answer = self.call(&method, json!([state, attributes])).await?;
+        if let Some(status) = answer.get_mut("payloadStatus") {
+            complete_status(status);
+        }
+        let wrong = |error: serde_json::Error| EngineError::Answer { method, reason: error.to_string() };
+        ForkchoiceUpdated::deserialize(answer).map_err(wrong)
     }
 
     /// `engine_newPayload`: has a block executed. The versions must be those of the block's time.
@@ -148,10 +153,7 @@ impl EngineClient {
         };
         let method = capabilities::new_payload(versions.new_payload);
         let mut answer = self.call(&method, params).await?;
-        // Engines of older days have a word of its own for this.
-        if answer["status"] == "INVALID_BLOCK_HASH" {
-            answer["status"] = json!("INVALID");
-        }
+        complete_status(&mut answer);
         let wrong = |error: serde_json::Error| EngineError::Answer { method, reason: error.to_string() };
         PayloadStatus::deserialize(answer).map_err(wrong)
     }
@@ -266,6 +268,19 @@ impl Drop for Watch<'_> {
         if let Some(observer) = &self.client.observer {
             observer.ended(&Ended { method: self.method, took: self.began.elapsed(), outcome: self.outcome });
         }
+    }
+}
+
+/// A payload's status as the types here read it: one word for whatever is invalid, which engines of older days had two for, and a reason,
+/// which engines may leave out (execution-apis `paris.md`, `PayloadStatusV1`; geth's bare `STATUS_INVALID`).
+fn complete_status(status: &mut Value) {
+    let Some(status) = status.as_object_mut() else { return };
+    if !status.get("status").is_some_and(|word| word == "INVALID" || word == "INVALID_BLOCK_HASH") {
+        return;
+    }
+    status.insert("status".to_owned(), json!("INVALID"));
+    if status.get("validationError").is_none_or(Value::is_null) {
+        status.insert("validationError".to_owned(), json!("the engine gives no reason"));
     }
 }
 

@@ -122,7 +122,8 @@ async fn what_the_engine_says_of_a_payload_is_understood() {
     let parent = genesis(&world).await;
     backend.open(id(1), order_on(parent)).await.unwrap();
     let sealed = payload(backend.seal(id(1)).await.unwrap());
-    let status = |status: &str| json!({ "status": status, "latestValidHash": null, "validationError": "a test" });
+    let status =
+        |status: &str, reason: Value| json!({ "status": status, "latestValidHash": null, "validationError": reason });
     let table = [
         ("VALID", Ok(Verdict::Valid)),
         ("INVALID", Ok(Verdict::Invalid)),
@@ -133,10 +134,13 @@ async fn what_the_engine_says_of_a_payload_is_understood() {
         ("NONSENSE", Err(Failure::Fatal)),
     ];
     for (word, expected) in table {
-        host.script(GIVE, [Ok(status(word))]);
-        assert_eq!(backend.import(&sealed).await.map_err(|error| error.failure()), expected, "{word}");
+        // Engines may give no reason.
+        for reason in [json!("a test"), Value::Null] {
+            host.script(GIVE, [Ok(status(word, reason))]);
+            assert_eq!(backend.import(&sealed).await.map_err(|error| error.failure()), expected, "{word}");
+        }
     }
-    host.script(GIVE, [Ok(status("SYNCING"))]);
+    host.script(GIVE, [Ok(status("SYNCING", Value::Null))]);
     host.script("eth_getBlockByHash", [Ok(Value::Null)]);
     assert_eq!(backend.import(&sealed).await, Ok(Verdict::ParentUnknown));
 }
@@ -146,19 +150,21 @@ async fn what_the_engine_says_of_heads_is_understood() {
     let world = World::new(Fork::Karst).await;
     let (host, backend) = (&world.host, &world.backend);
     let parent = genesis(&world).await;
-    let status = |status: &str, id: Value| {
-        Ok(json!({ "payloadStatus": { "status": status, "latestValidHash": null, "validationError": "a test" },
+    let status = |status: &str, reason: Value, id: Value| {
+        Ok(json!({ "payloadStatus": { "status": status, "latestValidHash": null, "validationError": reason },
             "payloadId": id }))
     };
     let build = json!("0x0300000000000001");
     let table = [
-        ("VALID", build.clone(), Ok(()), Ok(())),
-        ("VALID", Value::Null, Err(Failure::Retry), Ok(())),
-        ("SYNCING", Value::Null, Err(Failure::Reset), Err(Failure::Reset)),
-        ("INVALID", Value::Null, Err(Failure::Reset), Err(Failure::Reset)),
+        ("VALID", Value::Null, build.clone(), Ok(()), Ok(())),
+        ("VALID", Value::Null, Value::Null, Err(Failure::Retry), Ok(())),
+        ("SYNCING", Value::Null, Value::Null, Err(Failure::Reset), Err(Failure::Reset)),
+        ("INVALID", json!("a test"), Value::Null, Err(Failure::Reset), Err(Failure::Reset)),
+        // geth gives no reason.
+        ("INVALID", Value::Null, Value::Null, Err(Failure::Reset), Err(Failure::Reset)),
     ];
-    for (number, (word, build, opened, set)) in table.into_iter().enumerate() {
-        host.script(UPDATE, [status(word, build)]);
+    for (number, (word, reason, build, opened, set)) in table.into_iter().enumerate() {
+        host.script(UPDATE, [status(word, reason, build)]);
         let open = backend.open(id(number as u64), order_on(parent)).await;
         assert_eq!(open.map_err(|error| error.failure()), opened, "{word}");
         let heads = backend.set_heads(heads(parent, parent)).await;

@@ -77,10 +77,8 @@ impl Sequencer {
                     demands.hear(date);
                 }
             }
-            Event::Opened { .. } => {
-                self.resets = 0;
-                self.builder.opened();
-            }
+            // To have begun is no success yet: a backend may take every order and know of none when it is to be sealed.
+            Event::Opened { .. } => self.builder.opened(),
             Event::OpenFailed { failure, .. } => self.build_failed(now, Call::Open, failure, effects),
             Event::Sealed { build, payload } => self.sealed(now, build, payload, effects),
             // Without a block for this slot there is none for any later one.

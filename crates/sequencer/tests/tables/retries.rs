@@ -10,6 +10,10 @@ fn seal_failed(failure: Failure) -> Event {
     Event::SealFailed { build: BuildId::new(1), failure }
 }
 
+fn seal_reset(build: u64) -> Event {
+    Event::SealFailed { build: BuildId::new(build), failure: Failure::Reset }
+}
+
 #[test]
 fn opening_is_repeated_with_growing_patience() {
     let open = "open 1 for slot 0 on genesis";
@@ -55,14 +59,46 @@ fn a_backend_that_refuses_everything_is_asked_with_growing_patience() {
         .sleeps_until(155)
         .wakes(155, &["ask heads"])
         .hears(156, heads_told(3, genesis()), &["open 4 for slot 0 on genesis"])
-        // What went well ends the waiting.
+        // A build that begins, and ends as badly, does not end the waiting.
         .hears(157, opened(4), &[])
         .wakes(1_000, &["seal 4"])
-        .hears(
-            1_001,
-            Event::SealFailed { build: BuildId::new(4), failure: Failure::Reset },
-            &["cancel 4", "ask heads"],
-        );
+        .hears(1_001, seal_reset(4), &["cancel 4"])
+        .sleeps_until(1_201)
+        .wakes(1_201, &["ask heads"]);
+}
+
+/// Guards against an engine that begins every build and knows of none when it is to be sealed: asked about where it stands without pause, since
+/// a late block is sealed as soon as it is open.
+#[test]
+fn a_backend_that_forgets_its_builds_is_asked_with_growing_patience_until_a_block_is_the_head() {
+    let a1 = block("A1", genesis(), 3);
+    Table::solo()
+        .wakes(0, &["open 1 for slot 0 on genesis"])
+        .hears(1, opened(1), &[])
+        .wakes(1_000, &["seal 1"])
+        .hears(1_001, seal_reset(1), &["cancel 1", "ask heads"])
+        .hears(1_002, heads_told(1, genesis()), &["open 2 for slot 1 on genesis"])
+        .hears(1_003, opened(2), &[])
+        .wakes(2_000, &["seal 2"])
+        .hears(2_001, seal_reset(2), &["cancel 2"])
+        .sleeps_until(2_051)
+        .wakes(2_051, &["ask heads"])
+        .hears(2_052, heads_told(2, genesis()), &["open 3 for slot 2 on genesis"])
+        .hears(2_053, opened(3), &[])
+        .wakes(3_000, &["seal 3"])
+        .hears(3_001, seal_reset(3), &["cancel 3"])
+        .sleeps_until(3_101)
+        .wakes(3_101, &["ask heads"])
+        .hears(3_102, heads_told(3, genesis()), &["open 4 for slot 3 on genesis"])
+        .hears(3_103, opened(4), &[])
+        .wakes(4_000, &["seal 4"])
+        .hears(4_001, sealed(4, a1), &["persist A1", "announce A1", "import A1"])
+        .hears(4_002, imported(a1), &["set heads A1", "publish A1"])
+        .hears(4_003, heads_set(a1), &["open 5 for slot 4 on A1"])
+        .hears(4_004, opened(5), &[])
+        .wakes(5_000, &["seal 5"])
+        // A block has become the head: the first question comes at once again.
+        .hears(5_001, seal_reset(5), &["cancel 5", "ask heads"]);
 }
 
 #[test]
