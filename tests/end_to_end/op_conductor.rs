@@ -548,3 +548,31 @@ async fn an_override_leaves_the_conductor_out() {
         assert!(metrics.contains(line), "{line} is missing in\n{metrics}");
     }
 }
+
+/// Guards against a leader that gets back from the conductor what L1 took from it, and a follower that stays on the old chain.
+#[tokio::test]
+async fn what_l1_takes_back_is_made_anew_by_the_leader_and_followed() {
+    let Some(mut cluster) = Cluster::begin("op_conductor reorganised", 2).await else { return };
+    let launches = cluster.launches.drain(..).map(|launch| launch.flag("--sequencer.l1-confs", "0")).collect();
+    cluster.launches = launches;
+    let nodes = [cluster.start(0).await, cluster.start(1).await];
+    let engines = [cluster.engine(&nodes[0], 0), cluster.engine(&nodes[1], 1)];
+    cluster.bootstrap(&nodes[0], 0).await;
+    let cited = async || super::op_node::head(&nodes[0]).await["l1origin"]["number"].as_u64().unwrap();
+    let first = cited().await;
+    until("origins advance", async || cited().await > first + 4).await;
+    let before = latest(&engines[0]).await;
+    until("the other follows", async || height(&nodes[1]).await >= number(&before["number"])).await;
+    let (l1, depth) = (&cluster.rollup.l1, 4);
+    let transfer = json!({ "from": super::op_node::RICH, "to": RECEIVER, "value": "0x1" });
+    let instead: Vec<Value> = (0..depth).map(|at| json!([transfer, at])).collect();
+    let top = number(&l1.rpc("eth_blockNumber", json!([])).await.unwrap());
+    l1.rpc("anvil_reorg", json!([depth, instead])).await.unwrap();
+    until("origins advance again", async || cited().await > top + 2).await;
+    assert!(active(&nodes[0]).await);
+    assert_ne!(at(&engines[0], number(&before["number"])).await["hash"], before["hash"], "it is made anew");
+    let stands = latest(&engines[0]).await;
+    until("the other goes along", async || at(&engines[1], number(&stands["number"])).await["hash"] == stands["hash"])
+        .await;
+    assert!(!active(&nodes[1]).await);
+}

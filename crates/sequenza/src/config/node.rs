@@ -625,6 +625,9 @@ mod tests {
         let (_, faults) =
             Raw::collect(&Sources { chain: ChainKind::Node, environment: &environment, ..Sources::default() });
         let told: Vec<_> = faults.iter().map(Fault::to_string).collect();
-        assert!(told.len() == 2 && told[0].contains("always checked") && told[1].contains("no such setting"), "{told:?}");
+        assert!(
+            told.len() == 2 && told[0].contains("always checked") && told[1].contains("no such setting"),
+            "{told:?}"
+        );
     }
 }

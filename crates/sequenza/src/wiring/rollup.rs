@@ -389,7 +389,8 @@ fn with_conductor(health: Health, conductor: Option<&ConductorHandle>) -> Health
         Err(reason) => Finding::Bad(Fault {
             cause: "conductor".to_owned(),
             reason,
-            remedy: "ask op-conductor who leads (conductor_leaderWithID) and read its log: it starts whoever leads".to_owned(),
+            remedy: "ask op-conductor who leads (conductor_leaderWithID) and read its log: it starts whoever leads"
+                .to_owned(),
         }),
     }))
 }
