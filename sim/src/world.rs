@@ -601,7 +601,7 @@ impl World {
 /// Does the time to seal follow what blocks take?
 pub(crate) fn seal_lead_adapts(mode: Mode) -> bool {
     match mode {
-        Mode::L1 | Mode::Conductor => true,
+        Mode::L1 | Mode::Conductor | Mode::Rollup => true,
         Mode::Solo | Mode::OnDemand | Mode::Committee => false,
     }
 }

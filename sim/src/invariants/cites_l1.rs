@@ -101,7 +101,7 @@ impl CitesL1 {
             Err(format!("cites L1 block {} after {}", origin.number, cited.number))
         } else if time < origin.timestamp {
             Err(format!("dates a block {time} that cites L1 block {} of {}", origin.number, origin.timestamp))
-        } else if attributes.use_pool && (too_far || late || heard.recovering) {
+        } else if attributes.use_pool && (too_far || !again && (late || heard.recovering)) {
             Err(format!("takes from the pool: past the drift {too_far}, late {late}, told {}", heard.recovering))
         } else if !again && !heard.blocks.contains_key(&origin.hash) {
             Err(format!("cites L1 block {} without having heard of it since L1 reorganised", origin.number))
