@@ -73,10 +73,15 @@ impl Cluster {
     /// Nothing is decided twice, and what a node has is what was decided.
     async fn assert_one_chain(&self, nodes: &[(&Chain, usize)]) {
         assert_eq!(self.conductors.forks(), Vec::<String>::new());
-        let decided = self.conductors.decided();
+        let mut tops = Vec::new();
         for (node, of) in nodes {
             let engine = self.engine(node, *of);
             let top = number(&latest(&engine).await["number"]);
+            tops.push((engine, of, top));
+        }
+        // Blocks go on coming: what showed was decided before.
+        let decided = self.conductors.decided();
+        for (engine, of, top) in tops {
             let mut below: Option<Value> = None;
             for height in 0..=top {
                 let block = at(&engine, height).await;
