@@ -400,7 +400,7 @@ async fn a_rollup_runs_on_an_engine_of_another_process() {
 async fn what_does_not_fit_together_is_refused_with_the_reason() {
     let Some(rollup) = Rollup::begin("op_node refusals").await else { return };
     let launch = rollup.sequencer().flag("--l2-genesis", rollup.genesis.as_os_str()).flag("--http-port", "0");
-    launch.clone().flag("--l2-follow-source", "http://c").run().says(2, &["--l2-follow-source", "derived"]);
+    launch.clone().flag("--p2p.sequencer.key", "0x11").run().says(2, &["--p2p.sequencer.key", "not sent to peers"]);
     launch.clone().flag("--mode", "Validator").run().says(2, &["--mode=Sequencer"]);
     launch.clone().variable("KONA_NODE_P2P_LISTEN_TCP", "9222").run().says(2, &["KONA_NODE_P2P_LISTEN_TCP", "peers"]);
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();

@@ -323,6 +323,7 @@ impl Driver {
             settled: sequencer.is_settled(),
             trouble: None,
             awaits_l1: None,
+            awaits_safe: false,
             recovery: sequencer.recovery(),
             on_demand: matches!(start.config.agreement, AgreementConfig::OnDemand),
             served: 0,
@@ -461,6 +462,7 @@ impl Driver {
         let standing = self.sequencer.standing();
         let served = self.sequencer.served();
         let awaits_l1 = self.sequencer.awaits_l1(now);
+        let awaits_safe = self.sequencer.awaits_safe();
         let settled = self.sequencer.is_settled();
         let recovery = self.sequencer.recovery();
         match (self.pulse.borrow().recovery, recovery) {
@@ -489,6 +491,7 @@ impl Driver {
             pulse.standing = standing;
             pulse.served = served;
             pulse.awaits_l1 = awaits_l1;
+            pulse.awaits_safe = awaits_safe;
             pulse.recovery = recovery;
             pulse.active = self.active;
             if let Some(what) = trouble {

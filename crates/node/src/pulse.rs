@@ -28,6 +28,8 @@ pub struct Pulse {
     pub trouble: Option<Trouble>,
     /// The height on L1 without which no block can be built, while L1 does not have it ([`sequencer::Sequencer::awaits_l1`]).
     pub awaits_l1: Option<u64>,
+    /// Whether nothing is built until more is safe ([`sequencer::Sequencer::awaits_safe`]).
+    pub awaits_safe: bool,
     /// Why blocks are those that derivation makes by itself, while they are ([`sequencer::Sequencer::recovery`]).
     pub recovery: Option<Recovery>,
     /// Whether blocks are built on demand, and not by the clock.
@@ -98,6 +100,8 @@ pub enum BlockedBy {
     Stopped,
     /// L1 does not have the block that has to be cited next.
     AwaitsL1,
+    /// The newest block is as far ahead of the safe one as it may be.
+    AwaitsSafe,
     /// Calls of somebody fail.
     Failing(Party),
     /// It gets blocks that it lacks.
@@ -114,6 +118,7 @@ impl fmt::Display for BlockedBy {
             Self::Halted => "halted",
             Self::Stopped => "stopped",
             Self::AwaitsL1 => "awaits_l1",
+            Self::AwaitsSafe => "awaits_safe",
             Self::Failing(Party::Backend) => "backend_failing",
             Self::Failing(Party::Conductor) => "conductor_failing",
             Self::Failing(Party::L1) => "l1_failing",
@@ -132,6 +137,9 @@ impl BlockedBy {
             Self::Stopped => "start it again when it is to build blocks",
             Self::AwaitsL1 => {
                 "it goes on by itself when L1 does; if L1 has that block, the endpoints lag behind: name others"
+            }
+            Self::AwaitsSafe => {
+                "see that the batcher publishes and that its blocks are derived; it goes on by itself when more is safe"
             }
             Self::Failing(Party::Backend) => "mend what it names; the call is repeated until it succeeds",
             Self::Failing(Party::Conductor) => {
@@ -185,6 +193,10 @@ impl Pulse {
             let why = "it has run too far ahead of the L1 block that it cites, and L1 does not have block";
             return (BlockedBy::AwaitsL1, format!("{why} {number}, or not as deep as it has to be"));
         }
+        if self.awaits_safe {
+            let why = "the newest block is as far ahead of the safe one as it may be";
+            return (BlockedBy::AwaitsSafe, why.to_owned());
+        }
         if let Some(trouble) = &self.trouble {
             return (BlockedBy::Failing(trouble.with), trouble.what.clone());
         }
@@ -214,6 +226,7 @@ mod tests {
             settled: true,
             trouble: None,
             awaits_l1: None,
+            awaits_safe: false,
             recovery: None,
         }
     }
@@ -235,6 +248,7 @@ mod tests {
             (Pulse { active: false, trouble: full.clone(), ..pulse.clone() }, "stopped", "told not to lead"),
             (Pulse { standing: Standing::Following, ..pulse.clone() }, "following", "nothing came"),
             (Pulse { awaits_l1: Some(101), ..pulse.clone() }, "awaits_l1", "L1 does not have block 101"),
+            (Pulse { awaits_safe: true, ..pulse.clone() }, "awaits_safe", "ahead of the safe one"),
             (Pulse { awaits_l1: Some(101), trouble: full, ..pulse.clone() }, "awaits_l1", "block 101"),
             (
                 Pulse { standing: Standing::CatchingUp { to: BlockRef::default() }, ..pulse.clone() },

@@ -182,6 +182,13 @@ impl Sequencer {
         self.origins.as_ref().and_then(Selector::recovery)
     }
 
+    /// Is nothing built because the newest block is as far ahead of the safe one as it may be
+    /// ([`crate::origin::OriginRules::max_safe_lag`])? For health and displays.
+    pub fn awaits_safe(&self) -> bool {
+        let (head, safe) = (self.head(), self.heads.safe_head());
+        self.leads() && self.origins.as_ref().is_some_and(|origins| origins.is_too_far_ahead(head, safe))
+    }
+
     /// The height on L1 that the next block waits for, for health and displays: its time has come, it has run too far ahead of the L1
     /// block that its parent cites, and L1 does not have the one after that, or not deep enough.
     pub fn awaits_l1(&self, now: Timestamp) -> Option<u64> {
@@ -403,11 +410,10 @@ impl Sequencer {
     }
 
     fn may_lead(&self) -> bool {
-        let (head, safe) = (self.head(), self.heads.safe_head());
+        let head = self.head();
         let level = self.publication.is_idle() && self.catch_up.target(head).is_none();
-        let lags = self.origins.as_ref().is_some_and(|origins| origins.is_too_far_ahead(head, safe));
         level
-            && !lags
+            && !self.awaits_safe()
             && self.active
             && match &self.agreement {
                 Agreement::Solo(Solo) | Agreement::Committee(_) => true,

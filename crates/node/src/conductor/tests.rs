@@ -142,7 +142,14 @@ async fn rig() -> Rig {
         ConductorClient::new(Arc::clone(&conductor) as _, Arc::new(All), kept, tell, calls, clock, &mut registry);
     let timetable = Timetable::gapless(genesis().timestamp, Millis::new(1_000)).expect("a second is a slot");
     let agreement = AgreementConfig::Conductor;
-    let config = Config { timetable, agreement, active: false, backoff: Backoff::default(), origins: None };
+    let config = Config {
+        timetable,
+        agreement,
+        active: false,
+        backoff: Backoff::default(),
+        seal_lead_adapts: false,
+        origins: None,
+    };
     let parts = Parts {
         backend: Arc::new(chain.clone()),
         persistence: Arc::new(chain.clone()),

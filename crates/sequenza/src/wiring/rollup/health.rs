@@ -36,6 +36,9 @@ const STOPPED_REMEDY: &str = "call admin_startSequencer (it needs --rpc.enable-a
 const AWAITS_REMEDY: &str = "wait for L1; if L1 has that block already, its endpoints lag behind: name others with --l1-eth-rpc. A smaller \
                              --sequencer.l1-confs takes L1 blocks sooner";
 
+const SAFE_REMEDY: &str = "see that the batcher publishes, and that the node of --l2-follow-source derives and has our chain (the log says \
+                           where they differ); blocks come again by themselves when more is safe";
+
 /// How the calls of the engine end.
 #[derive(Clone, Debug, Default)]
 pub(super) struct EngineSight(Arc<Mutex<Option<Silence>>>);
@@ -150,6 +153,7 @@ fn explain(blocked: Blocked, l1: &[EndpointStatus], engine: Option<(Duration, St
         }
         BlockedBy::Failing(Party::Backend) => fault("engine_failing", why, FAILING_REMEDY),
         BlockedBy::AwaitsL1 => fault("awaits_l1", why, AWAITS_REMEDY),
+        BlockedBy::AwaitsSafe => fault("awaits_safe", why, SAFE_REMEDY),
         BlockedBy::Stopped => fault("stopped", why, STOPPED_REMEDY),
         BlockedBy::Halted
         | BlockedBy::Failing(Party::L1 | Party::Conductor)
