@@ -1,9 +1,10 @@
 //! `sequenza node` between a real L1 (anvil) and an engine: the embedded chain, or another process over HTTP.
 
 use std::path::PathBuf;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use alloy_primitives::{Address, B256, Bytes, U256, address, hex, keccak256};
+use jsonwebtoken::{EncodingKey, Header};
 use serde_json::{Value, json};
 use tests::{Anvil, Caller, Chain, L1Info, Launch};
 
@@ -393,6 +394,28 @@ async fn a_rollup_runs_on_an_engine_of_another_process() {
     blocks(&node, 2).await;
     let chain = assert_sound(&engine.caller(), &node, &rollup.l1).await;
     assert_eq!(chain[usize::try_from(before["number"].as_u64().unwrap()).unwrap()]["hash"], before["hash"]);
+}
+
+/// Guards against a sequencer that anybody on the network can stop.
+#[tokio::test]
+async fn whoever_stops_it_from_elsewhere_needs_a_token() {
+    let Some(rollup) = Rollup::begin("op_node token").await else { return };
+    let launch = rollup.sequencer().flag("--l2-genesis", rollup.genesis.as_os_str()).flag("--http-port", "0");
+    let launch = launch.flag("--rpc.addr", "0.0.0.0");
+    launch.clone().run().says(2, &["--rpc.enable-admin", "--rpc.addr=127.0.0.1", "--rpc.jwt-secret"]);
+    let file = launch.folder().join("rpc.hex");
+    std::fs::write(&file, "42".repeat(32)).unwrap();
+    let mut node = launch.flag("--rpc.jwt-secret", file.as_os_str()).start().await;
+    let call = json!({ "jsonrpc": "2.0", "id": 1, "method": "admin_stopSequencer", "params": [] });
+    let (status, said) = node.post(call.to_string()).await.unwrap();
+    assert_eq!(status, 401, "{said}");
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
+    let key = EncodingKey::from_secret(&[0x42; 32]);
+    let token = jsonwebtoken::encode(&Header::default(), &json!({ "iat": now }), &key).unwrap();
+    let answer = reqwest::Client::new().post(node.http()).bearer_auth(token).json(&call).send().await.unwrap();
+    let answer: Value = answer.json().await.unwrap();
+    assert!(answer["result"].is_string(), "{answer}");
+    assert!(node.stop().await.success(), "{}", node.log());
 }
 
 /// Guards against the wrong chain on either side, and settings that are silently ignored.

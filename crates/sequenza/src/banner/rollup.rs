@@ -23,6 +23,8 @@ pub(crate) struct RollupBanner {
     pub(crate) engine: String,
     /// Whether callers may start and stop it.
     pub(crate) admin: bool,
+    /// Whether callers need a token.
+    pub(crate) token: bool,
     pub(crate) data_dir: PathBuf,
     pub(crate) places: Places,
 }
@@ -63,9 +65,14 @@ impl RollupBanner {
         }
         if self.admin && !self.places.exposed.is_empty() {
             let places = self.places.exposed.join(", ");
-            writeln!(text, "\n  WARNING: others on the network can reach {places}, and stop the sequencer there.")?;
+            writeln!(
+                text,
+                "\n  Others on the network can reach {places}; who has a token may stop the sequencer there."
+            )?;
         }
-        if let Some(http) = &self.places.http {
+        if self.token {
+            writeln!(text, "\n  Calls need a token of --rpc.jwt-secret; health and metrics do not.")?;
+        } else if let Some(http) = &self.places.http {
             writeln!(text, "\nTry:\n")?;
             writeln!(text, "  curl -s {http} -H 'content-type: application/json' \\")?;
             writeln!(text, r#"    -d '{{"jsonrpc":"2.0","id":1,"method":"optimism_syncStatus","params":[]}}'"#)?;
@@ -91,6 +98,7 @@ mod tests {
             l1_endpoints: 1,
             engine: "http://127.0.0.1:8551".to_owned(),
             admin: true,
+            token: false,
             data_dir: PathBuf::from("/d"),
             places: Places::default(),
         };
@@ -112,6 +120,7 @@ mod tests {
             l1_endpoints: 2,
             engine: "http://127.0.0.1:8551".to_owned(),
             admin: true,
+            token: true,
             data_dir: PathBuf::from("/d/sequenza/node/901"),
             places: Places {
                 http: Some("http://127.0.0.1:9545".to_owned()),
@@ -131,12 +140,10 @@ mod tests {
 
           Stopped: it builds nothing; admin_startSequencer starts it.
 
-          WARNING: others on the network can reach 0.0.0.0:9545, and stop the sequencer there.
+          Others on the network can reach 0.0.0.0:9545; who has a token may stop the sequencer there.
 
-        Try:
+          Calls need a token of --rpc.jwt-secret; health and metrics do not.
 
-          curl -s http://127.0.0.1:9545 -H 'content-type: application/json' \
-            -d '{"jsonrpc":"2.0","id":1,"method":"optimism_syncStatus","params":[]}'
         "#);
     }
 }

@@ -180,7 +180,19 @@ pub(super) const NODE: &[Setting] = &[
         "Address of the node's own JSON-RPC, with health and metrics. (kona-node's default is 0.0.0.0)",
     ),
     value("port", "PORT", Is("9545"), ENDPOINTS, "Port of the node's own JSON-RPC; 0 takes any free one"),
-    switch("rpc.enable-admin", "false", ENDPOINTS, "Let callers start and stop the sequencer: the methods admin_…"),
+    switch(
+        "rpc.enable-admin",
+        "false",
+        ENDPOINTS,
+        "Let callers start and stop the sequencer: the methods admin_…. Beyond this machine only with --rpc.jwt-secret",
+    ),
+    value(
+        "rpc.jwt-secret",
+        "FILE",
+        Computed("none: no token is asked for"),
+        ENDPOINTS,
+        "File with a secret of 64 hexadecimal digits: calls of the node's own JSON-RPC need a token of it (HS256, as for an engine). (kona-node has no such flag)",
+    ),
     value(
         "rpc.admin-state",
         "FILE",
@@ -244,6 +256,7 @@ const VARIABLES: &[(&str, Option<&str>)] = &[
     ("http-host", None),
     ("http-port", None),
     ("conductor.peers", None),
+    ("rpc.jwt-secret", None),
 ];
 
 const NO_PEERS: &str =
@@ -389,7 +402,7 @@ mod tests {
         for (key, name) in table {
             assert_eq!(variable(key).as_deref(), Some(name), "{key}");
         }
-        for ours in ["db-path", "registry", "http-port", "conductor.peers", "pool-size"] {
+        for ours in ["db-path", "registry", "http-port", "conductor.peers", "rpc.jwt-secret", "pool-size"] {
             assert_eq!(variable(ours), None, "{ours}");
         }
     }

@@ -52,6 +52,8 @@ pub(crate) struct Node {
     pub(crate) sealing: Option<Duration>,
     pub(crate) endpoints: Endpoints,
     pub(crate) admin: bool,
+    /// Where the secret is whose tokens callers of the own JSON-RPC must have.
+    pub(crate) rpc_secret: Option<PathBuf>,
     /// Where it is kept whether the operator started or stopped the sequencer.
     pub(crate) admin_state: Option<PathBuf>,
     pub(crate) pool: PoolLimits,
@@ -175,6 +177,7 @@ fn read_all(
         sealing: reader.optional("sequencer.sealing-duration", |text| time(text, Duration::ZERO, DAY)),
         endpoints: endpoints(reader),
         admin,
+        rpc_secret: reader.optional("rpc.jwt-secret", file),
         admin_state: reader.optional("rpc.admin-state", file),
         pool: pool(reader),
         rpc: rpc_limits(reader),
@@ -360,7 +363,7 @@ fn endpoints(reader: &mut Reader<'_>) -> Endpoints {
             reader.fault(key, "has no effect without --metrics.enabled; add it, or leave this out");
         }
     }
-    for key in ["rpc.addr", "port", "rpc.ws-enabled", "rpc.enable-admin"] {
+    for key in ["rpc.addr", "port", "rpc.ws-enabled", "rpc.enable-admin", "rpc.jwt-secret"] {
         if disabled && reader.is_given(key) {
             reader.fault(key, "has no effect with --rpc.disabled; leave out one of them");
         }
@@ -485,6 +488,7 @@ mod tests {
             vec![("rpc.addr", "0.0.0.0")],
             vec![("port", "1")],
             vec![("rpc.enable-admin", "true")],
+            vec![("rpc.jwt-secret", "rpc.hex")],
             vec![("rpc.admin-state", "state.json")],
             vec![("rpc.ws-enabled", "true")],
             vec![("rpc.enable-admin", "true"), ("conductor.rpc", "http://c")],

@@ -40,7 +40,7 @@ use node::{
     L1Origins, Outside,
 };
 use optimism::RollupConfig;
-use rpc::{Check, Fault, Finding, Health, Namespace, Service, Surface};
+use rpc::{JwtSecret, Namespace, Service, Surface};
 use sequencer::{AgreementConfig, Backoff, Config, Event, Stamp, Timetable, TimetableConfig, TimetableFault};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -178,6 +178,7 @@ pub(crate) async fn open(settings: Node, custom: Custom) -> Result<Opened, Failu
 
 /// Opens everything. `None` if it was told to stop meanwhile.
 async fn start(settings: Node, custom: Custom, mut process: Process) -> Result<Option<Opened>, Failure> {
+    let secret = rpc_secret(&settings, &process.places("/ws").exposed)?;
     let source = settings.rollup.clone();
     let config = blocking(move || chains::rollup(&source)).await?;
     let schedule = chains::schedule(settings.l1_config.as_deref(), config.l1_chain_id)?;
@@ -325,16 +326,41 @@ async fn start(settings: Node, custom: Custom, mut process: Process) -> Result<O
          /metrics.\n",
         env!("CARGO_PKG_VERSION"),
     );
-    let health = with_conductor(health::health(&driver, sources, engine_seen), conductor.as_ref());
+    let health = health::health(&driver, sources, engine_seen, conductor.as_ref());
     let service = process.service(&settings.rpc, settings.cors_any, greeting, health);
     let banner = banner(&settings, &process, &config, data_dir, &engine, &driver.pulse().borrow());
     let embedded = engine.chain.as_ref().map(|chain| chain.socket.reached_at());
     if let Some(chain) = engine.chain {
         chain.serve(&service, &mut process);
     }
+    let service = match secret {
+        Some(secret) => service.authenticated(secret),
+        None => service,
+    };
     let service = RPC_PATHS.iter().fold(service, |service, path| service.mount(path, api.clone()));
     told.end().await;
     Ok(Some(Opened { process, service, banner, driver, embedded, folder }))
+}
+
+/// Whose tokens callers must have. Whoever can start and stop the sequencer is on this machine, or has one.
+fn rpc_secret(settings: &Node, exposed: &[String]) -> Result<Option<JwtSecret>, Failure> {
+    let Some(path) = &settings.rpc_secret else {
+        if settings.admin && !exposed.is_empty() {
+            let places = exposed.join(", ");
+            let text = format!(
+                "--rpc.enable-admin: others on the network can reach {places}, and would stop the sequencer there"
+            );
+            let remedy =
+                "listen on this machine alone (--rpc.addr=127.0.0.1), or ask for a token (--rpc.jwt-secret=FILE)";
+            return Err(Failure::new(Exit::Usage, format!("{text}: {remedy}")));
+        }
+        return Ok(None);
+    };
+    let secret = JwtSecret::from_file(path).map_err(|error| {
+        let exit = if matches!(error, rpc::SecretError::Unreadable { .. }) { Exit::Permission } else { Exit::BadData };
+        Failure::new(exit, format!("--rpc.jwt-secret={}: {error}", path.display()))
+    })?;
+    Ok(Some(secret))
 }
 
 /// The client of the conductor, with the channels through which the driver reaches it and what carries its fetches to the peers.
@@ -378,21 +404,6 @@ fn peers(conductor: Option<&ConductorAt>) -> Result<Vec<(String, EngineClient)>,
 
 fn plain(flag: &str, url: &str) -> Result<HttpTransport, Failure> {
     HttpTransport::new(url, None).map_err(|error| Failure::new(Exit::Usage, format!("--{flag}: {error}")))
-}
-
-/// Whether it leads is part of whether it is ready.
-fn with_conductor(health: Health, conductor: Option<&ConductorHandle>) -> Health {
-    let Some(conductor) = conductor else { return health };
-    let status = conductor.status();
-    health.ready(Check::new("conductor", move || match status.borrow().readiness(Clock::System.now()) {
-        Ok(reason) => Finding::Good(reason),
-        Err(reason) => Finding::Bad(Fault {
-            cause: "conductor".to_owned(),
-            reason,
-            remedy: "ask op-conductor who leads (conductor_leaderWithID) and read its log: it starts whoever leads"
-                .to_owned(),
-        }),
-    }))
 }
 
 /// The engine, and how it is reached.
@@ -541,6 +552,7 @@ fn banner(
         l1_endpoints: settings.l1.endpoints.len(),
         engine: engine.place.clone(),
         admin: settings.admin,
+        token: settings.rpc_secret.is_some(),
         data_dir: std::path::absolute(&data_dir).unwrap_or(data_dir),
         places: process.places("/ws"),
     }

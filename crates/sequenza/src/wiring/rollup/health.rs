@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use engine::{Ended, Outcome};
 use l1::{BreakerState, EndpointStatus, Sources};
-use node::{Blocked, BlockedBy, DriverHandle, Party};
+use node::{Blocked, BlockedBy, Clock, ConductorHandle, ConductorStatus, DriverHandle, Party};
 use parking_lot::Mutex;
 use rpc::{Check, Fault, Finding, Health};
 
@@ -38,6 +38,9 @@ const AWAITS_REMEDY: &str = "wait for L1; if L1 has that block already, its endp
 
 const SAFE_REMEDY: &str = "see that the batcher publishes, and that the node of --l2-follow-source derives and has our chain (the log says \
                            where they differ); blocks come again by themselves when more is safe";
+
+const CONDUCTOR_REMEDY: &str = "nothing, where another sequencer leads; else ask op-conductor who does (conductor_leaderWithID) and read its \
+                                log: it starts whoever leads, once their chains agree";
 
 /// How the calls of the engine end.
 #[derive(Clone, Debug, Default)]
@@ -75,9 +78,33 @@ impl EngineSight {
     }
 }
 
-/// The checks of a node whose driver runs.
-pub(super) fn health(driver: &DriverHandle, sources: Sources, engine: EngineSight) -> Health {
-    drive::health_with(driver, move |blocked| explain(blocked, &sources.status(), engine.silent()))
+/// The checks of a node whose driver runs. Behind a conductor, whether it leads is part of whether it is ready, and why it was stopped is
+/// the conductor's affair.
+pub(super) fn health(
+    driver: &DriverHandle,
+    sources: Sources,
+    engine: EngineSight,
+    conductor: Option<&ConductorHandle>,
+) -> Health {
+    let Some(conductor) = conductor.map(ConductorHandle::status) else {
+        return drive::health_with(driver, move |blocked| explain(blocked, &sources.status(), engine.silent()));
+    };
+    let status = conductor.clone();
+    let health = drive::health_with(driver, move |blocked| {
+        let stopped = blocked.cause == BlockedBy::Stopped;
+        match behind(&conductor.borrow()) {
+            Err(fault) if stopped => fault,
+            Ok(_) | Err(_) => explain(blocked, &sources.status(), engine.silent()),
+        }
+    });
+    health.ready(Check::new("conductor", move || match behind(&status.borrow()) {
+        Ok(reason) => Finding::Good(reason),
+        Err(fault) => Finding::Bad(fault),
+    }))
+}
+
+fn behind(status: &ConductorStatus) -> Result<String, Fault> {
+    status.readiness(Clock::System.now()).map_err(|reason| fault("conductor", reason, CONDUCTOR_REMEDY))
 }
 
 /// What a node that has not begun yet waits for.
