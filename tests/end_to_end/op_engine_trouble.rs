@@ -6,10 +6,10 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
-use tests::{Chain, Fate, Launch, Proxy};
+use tests::{Chain, Fate, Proxy};
 
 use crate::op_l1_trouble::{Load, cites_above};
-use crate::op_node::{Rollup, WAIT_MAX, assert_sound, blocks, free_port, until};
+use crate::op_node::{Rollup, WAIT_MAX, assert_sound, blocks, until};
 
 /// How long the node waits for the engine.
 const DEADLINE: Duration = Duration::from_millis(700);
@@ -83,13 +83,8 @@ struct World {
 impl World {
     async fn begin(test: &str) -> Option<World> {
         let rollup = Rollup::begin(test).await?;
-        let port = free_port();
-        let launch = Launch::evm().flag("--genesis", rollup.genesis.as_os_str());
-        let launch = launch.flag("--authrpc.port", port.to_string());
-        let secret = launch.folder().join("jwt.hex");
-        std::fs::write(&secret, "42".repeat(32)).unwrap();
-        let engine = launch.flag("--authrpc.jwtsecret", secret.as_os_str()).start().await;
-        let proxy = Proxy::start(format!("http://127.0.0.1:{port}")).await;
+        let (engine, url, secret) = rollup.engine().await;
+        let proxy = Proxy::start(url).await;
         let launch = rollup.sequencer().flag("--l2", proxy.http()).flag("--l2.jwt-secret", secret.as_os_str());
         let launch = launch.flag("--l2-engine-timeout", DEADLINE.as_millis().to_string());
         let node = launch.start().await;

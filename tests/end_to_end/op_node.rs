@@ -50,6 +50,16 @@ impl Rollup {
         Some(Rollup { l1, genesis, config, _folder: folder })
     }
 
+    /// An engine of this rollup in a process of its own, where its authenticated port is, and the file with its secret.
+    pub(crate) async fn engine(&self) -> (Chain, String, PathBuf) {
+        let port = free_port();
+        let launch = Launch::evm().flag("--genesis", self.genesis.as_os_str()).flag("--authrpc.port", port.to_string());
+        let secret = launch.folder().join("jwt.hex");
+        std::fs::write(&secret, "42".repeat(32)).unwrap();
+        let engine = launch.flag("--authrpc.jwtsecret", secret.as_os_str()).start().await;
+        (engine, format!("http://127.0.0.1:{port}"), secret)
+    }
+
     /// A sequencer of this rollup whose own port is the one that the harness calls.
     pub(crate) fn sequencer(&self) -> Launch {
         let own = free_port();
@@ -377,12 +387,8 @@ async fn the_sequencer_stops_and_starts_where_its_operator_says() {
 #[tokio::test]
 async fn a_rollup_runs_on_an_engine_of_another_process() {
     let Some(rollup) = Rollup::begin("op_node remote").await else { return };
-    let port = free_port();
-    let engine = Launch::evm().flag("--genesis", rollup.genesis.as_os_str()).flag("--authrpc.port", port.to_string());
-    let secret = engine.folder().join("jwt.hex");
-    std::fs::write(&secret, "42".repeat(32)).unwrap();
-    let mut engine = engine.flag("--authrpc.jwtsecret", secret.as_os_str()).start().await;
-    let launch = rollup.sequencer().flag("--l2", format!("http://127.0.0.1:{port}"));
+    let (mut engine, url, secret) = rollup.engine().await;
+    let launch = rollup.sequencer().flag("--l2", url);
     let mut node = launch.flag("--l2.jwt-secret", secret.as_os_str()).start().await;
     blocks(&node, 3).await;
     let before = head(&node).await;

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 use tests::{Chain, Ended, Launch};
 
-use super::op_node::{Rollup, free_port};
+use super::op_node::Rollup;
 
 /// How long something that has to happen may take, on a machine with other work.
 const WAIT_MAX: Duration = Duration::from_secs(90);
@@ -117,12 +117,8 @@ async fn a_node_says_what_it_waits_for_and_what_to_do() {
 #[tokio::test]
 async fn a_node_without_its_engine_says_since_when() {
     let Some(rollup) = Rollup::begin("op_node why engine").await else { return };
-    let port = free_port();
-    let engine = Launch::evm().flag("--genesis", rollup.genesis.as_os_str()).flag("--authrpc.port", port.to_string());
-    let secret = engine.folder().join("jwt.hex");
-    std::fs::write(&secret, "42".repeat(32)).unwrap();
-    let mut engine = engine.flag("--authrpc.jwtsecret", secret.as_os_str()).start().await;
-    let launch = rollup.sequencer().flag("--l2", format!("http://127.0.0.1:{port}"));
+    let (mut engine, url, secret) = rollup.engine().await;
+    let launch = rollup.sequencer().flag("--l2", url);
     let node = launch.flag("--l2.jwt-secret", secret.as_os_str()).start().await;
     engine.kill();
     let said = until_cause(&node, "engine_unreachable").await;

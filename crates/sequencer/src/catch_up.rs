@@ -98,7 +98,7 @@ impl CatchUp {
         for decided in found.take(PARKED_MAX as usize) {
             self.park(head, decided);
         }
-        if self.parked.contains_key(&head.number.next()) {
+        if self.has_next(head) {
             self.fetch = None;
         } else if let Some(fetch) = &mut self.fetch {
             fetch.attempt.failed(now, backoff);
@@ -130,8 +130,7 @@ impl CatchUp {
 
     /// The height right above the head, if something above is decided and this is not at hand.
     fn missing(&self, head: BlockRef) -> Option<BlockNumber> {
-        let next = head.number.next();
-        self.target(head).filter(|_| !self.parked.contains_key(&next)).map(|_| next)
+        self.target(head).filter(|_| !self.has_next(head)).map(|_| head.number.next())
     }
 
     /// The last height of the gap that starts at `from`.

@@ -15,7 +15,7 @@ use evm::rpc::{ChainClock, DevControl, Development, EthRpc};
 use evm::{BlockPolicy, Chain, ChainError, EvmBackend, Pool, StateFile};
 use mempool::Order;
 use node::DriverHandle;
-use rpc::{Check, Fault, Finding, Health, JwtSecret, Namespace, SecretError, Service, Surface};
+use rpc::{Check, Fault, Finding, Health, JwtSecret, Namespace, Service, Surface};
 use sequencer::AgreementConfig;
 use store::DataDir;
 
@@ -25,7 +25,7 @@ use super::gauges::{Figures, Gauges};
 use super::listen::{Listening, listen};
 use super::mining::Miner;
 use super::namespace::{Both, Engine as EngineNamespace, Ethereum};
-use super::process::{Process, blocking};
+use super::process::{Process, blocking, callers_secret};
 use super::starknet::pool_limits;
 use crate::banner::{EvmAccount, EvmBanner};
 use crate::config::{self, DAY, Evm, EvmGenesis, Mining, StateSource};
@@ -162,10 +162,7 @@ impl EnginePort {
         pool: &Pool,
         backend: &EvmBackend,
     ) -> Result<Self, Failure> {
-        let secret = JwtSecret::from_file(&settings.secret).map_err(|error| {
-            let exit = if matches!(error, SecretError::Unreadable { .. }) { Exit::Permission } else { Exit::BadData };
-            Failure::new(exit, format!("--authrpc.jwtsecret={}: {error}", settings.secret.display()))
-        })?;
+        let secret = callers_secret("authrpc.jwtsecret", &settings.secret)?;
         let socket = listen(&settings.place).await?;
         let api = Arc::new(EngineApi::new(chain.clone(), pool.clone(), backend.clone()));
         Ok(EnginePort { api, secret, socket })

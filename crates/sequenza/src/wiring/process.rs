@@ -2,11 +2,12 @@
 
 use std::io::Write;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::Arc;
 
 use node::Supervisor;
 use prometheus_client::registry::Registry;
-use rpc::{Cors, Health, Limits, Service, Surface};
+use rpc::{Cors, Health, JwtSecret, Limits, SecretError, Service, Surface};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -160,6 +161,17 @@ impl Process {
         }
         Err(Failure::new(folder::exit_of(&ended.to_string()), ended))
     }
+}
+
+/// The secret whose tokens callers of a port must have, out of the file that this flag names.
+///
+/// # Errors
+/// When it cannot be read, or holds no secret.
+pub(super) fn callers_secret(flag: &str, path: &Path) -> Result<JwtSecret, Failure> {
+    JwtSecret::from_file(path).map_err(|error| {
+        let exit = if matches!(error, SecretError::Unreadable { .. }) { Exit::Permission } else { Exit::BadData };
+        Failure::new(exit, format!("--{flag}={}: {error}", path.display()))
+    })
 }
 
 /// Runs what waits for the disk where waiting harms nobody.

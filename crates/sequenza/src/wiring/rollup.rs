@@ -61,7 +61,7 @@ use self::peers::Peers;
 use super::drive;
 use super::folder::{exit_of, open_folder};
 use super::listen::{Listening, listen};
-use super::process::{Process, blocking};
+use super::process::{Process, blocking, callers_secret};
 use crate::banner::RollupBanner;
 use crate::config::{ConductorAt, EngineAt, Node, SecretSource};
 use crate::exit::{Exit, Failure};
@@ -293,8 +293,7 @@ async fn start(settings: Node, custom: Custom, mut process: Process) -> Result<O
 
     follow_l1(&mut process, follower, &epochs);
     if let Some(url) = &settings.follow_source {
-        let other = HttpTransport::new(url, None)
-            .map_err(|error| Failure::new(Exit::Usage, format!("--l2-follow-source: {error}")))?;
+        let other = plain("l2-follow-source", url)?;
         let source = FollowSource { other, engine: client.clone(), epochs: epochs.clone() };
         let (heart, stop) = (news.clone(), process.supervisor.stop());
         process.supervisor.spawn("follow source", async move {
@@ -356,11 +355,7 @@ fn rpc_secret(settings: &Node, exposed: &[String]) -> Result<Option<JwtSecret>, 
         }
         return Ok(None);
     };
-    let secret = JwtSecret::from_file(path).map_err(|error| {
-        let exit = if matches!(error, rpc::SecretError::Unreadable { .. }) { Exit::Permission } else { Exit::BadData };
-        Failure::new(exit, format!("--rpc.jwt-secret={}: {error}", path.display()))
-    })?;
-    Ok(Some(secret))
+    callers_secret("rpc.jwt-secret", path).map(Some)
 }
 
 /// The client of the conductor, with the channels through which the driver reaches it and what carries its fetches to the peers.

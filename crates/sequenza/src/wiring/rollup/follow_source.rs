@@ -109,7 +109,7 @@ impl FollowSource {
             // A node that has derived nothing yet says that it stands at zero.
             if cited.hash != B256::ZERO {
                 let ours = self.epochs.by_number(cited.number, 0).await.map_err(waiting)?;
-                fits("L1 block", cited.number, cited.hash, ours.map(|header| header.hash()))?;
+                fits("L1 block", cited.number, cited.hash, ours.map(|header| ((), header.hash())))?;
             }
         }
         Ok(Landed { safe: self.ours(status.safe_l2).await?, finalized: self.ours(status.finalized_l2).await? })
@@ -125,8 +125,7 @@ impl FollowSource {
     /// The block as our engine has it.
     async fn ours(&self, said: L2Ref) -> Result<BlockRef, NotYet> {
         let block = self.engine.block_ref(BlockAt::Number(said.number)).await.map_err(waiting)?;
-        fits("block", said.number, said.hash, block.map(|block| B256::new(*block.hash.as_bytes())))?;
-        block.ok_or_else(|| waiting(format!("block {} is not here", said.number)))
+        fits("block", said.number, said.hash, block.map(|block| (block, B256::new(*block.hash.as_bytes()))))
     }
 }
 
@@ -135,11 +134,11 @@ fn read(answer: Value) -> Result<Status, NotYet> {
         .map_err(|error| NotYet::Apart(format!("its optimism_syncStatus is not understood: {error}")))
 }
 
-/// Is what the other node has at this height what we have there?
-fn fits(what: &str, number: u64, theirs: B256, ours: Option<B256>) -> Result<(), NotYet> {
+/// What we have at this height, with its hash, if it is what the other node has there.
+fn fits<T>(what: &str, number: u64, theirs: B256, ours: Option<(T, B256)>) -> Result<T, NotYet> {
     match ours {
-        Some(ours) if ours == theirs => Ok(()),
-        Some(ours) => Err(NotYet::Apart(format!("{what} {number} is {theirs} there and {ours} here"))),
+        Some((ours, hash)) if hash == theirs => Ok(ours),
+        Some((_, ours)) => Err(NotYet::Apart(format!("{what} {number} is {theirs} there and {ours} here"))),
         None => Err(NotYet::Waiting(format!("{what} {number} is not here yet"))),
     }
 }
@@ -172,12 +171,12 @@ mod tests {
     #[test]
     fn only_what_fits_is_taken_over() {
         let [one, two] = [1, 2].map(B256::repeat_byte);
-        assert_eq!(fits("block", 5, one, Some(one)), Ok(()));
-        let rows = [(Some(two), "there and"), (None, "not here yet")];
+        assert_eq!(fits("block", 5, one, Some((5, one))), Ok(5));
+        let rows = [(Some(((), two)), "there and"), (None, "not here yet")];
         for (ours, word) in rows {
             let (NotYet::Apart(why) | NotYet::Waiting(why)) = fits("block", 5, one, ours).unwrap_err();
             assert!(why.starts_with("block 5 ") && why.contains(word), "{why}");
         }
-        assert!(matches!(fits("block", 5, one, Some(two)), Err(NotYet::Apart(_))));
+        assert!(matches!(fits("block", 5, one, Some(((), two))), Err(NotYet::Apart(_))));
     }
 }

@@ -68,7 +68,7 @@ impl Backend for OnL1 {
     async fn heads(&self) -> Result<Heads, BackendError> {
         let heads = self.inner.heads().await?;
         let heads = self.with_decided(heads).await?;
-        self.borne(heads).await
+        self.heads_borne(heads).await
     }
 
     async fn origin_of(&self, block: BlockRef) -> Result<Option<L1Origin>, BackendError> {
@@ -145,7 +145,7 @@ impl OnL1 {
     }
 
     /// The heads, but on the highest block that cites L1's chain. Final blocks are not left.
-    async fn borne(&self, heads: Heads) -> Result<Heads, BackendError> {
+    async fn heads_borne(&self, heads: Heads) -> Result<Heads, BackendError> {
         let (head, safe, finalized) = (heads.unsafe_head(), heads.safe_head(), heads.finalized_head());
         if !self.is_left(BlockAt::Hash(hash_of(head))).await? {
             return Ok(heads);
