@@ -151,6 +151,28 @@ async fn blocks_come_while_l1_hangs() {
     assert_sound(&chain, &node, &rollup.l1).await;
 }
 
+/// Guards against a block that is ordered on an L1 block whose receipts nobody has yet: it would wait for them, and the chain with it.
+#[tokio::test]
+async fn an_l1_block_is_not_cited_before_its_receipts_are_there() {
+    let Some(rollup) = Rollup::begin("op_l1_trouble receipts").await else { return };
+    let proxy = Proxy::start(rollup.l1.http()).await;
+    let (node, chain) = embedded(&rollup, rollup.sequencer().flag("--l1-eth-rpc", proxy.http())).await;
+    cites_above(&node, 1).await;
+    proxy.rule(|method, _| if method == "eth_getBlockReceipts" { Fate::Hangs } else { Fate::Pass });
+    let at = l1_height(&rollup).await;
+    // What was read ahead may be cited still.
+    until("L1 is far ahead", async || l1_height(&rollup).await > at + 8).await;
+    blocks(&node, 3).await;
+    let stays = cited(&node).await;
+    blocks(&node, 12).await;
+    assert_eq!(cited(&node).await, stays, "no receipts came, so that the origin stays");
+    proxy.heal();
+    cites_above(&node, at + 8).await;
+    let log = node.log();
+    assert!(!log.contains("opening a block"), "each order was carried out at once\n{log}");
+    assert_sound(&chain, &node, &rollup.l1).await;
+}
+
 /// An endpoint that does not get beyond this height.
 fn stale(at: u64) -> impl Fn(&str, &Value) -> Fate {
     move |method, params| match (method, params[0].as_str()) {

@@ -35,7 +35,8 @@ const GAP_AIM: f64 = 1.5;
 const SETTLES: Duration = Duration::from_secs(5);
 /// How long a chain is still watched once L1 answers again.
 const AFTERWARDS: Duration = Duration::from_secs(10);
-/// How long a chain is watched at least once the burst is let go: an endpoint that hung is left alone for up to a quarter of a minute.
+/// How long a chain is watched at least once the burst is let go: it takes the node some seconds to ask an endpoint again that hung, and to
+/// believe a head that is far from the last.
 const BURST_LASTS_MIN: Duration = Duration::from_secs(30);
 /// L1 blocks that anvil is told to mine in one call.
 const MINED_AT_ONCE: u64 = 128;

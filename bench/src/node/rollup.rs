@@ -108,7 +108,8 @@ impl Rollup {
 async fn start_l1(anvil: &Path) -> anyhow::Result<(Server, u16)> {
     let port = free_port()?;
     let mut command = Command::new(anvil);
-    command.args(["--silent", "--port", &port.to_string(), "--block-time", L1_SLOT]);
+    // By itself it would write the state after each of thousands of blocks to the disk that the node needs.
+    command.args(["--silent", "--port", &port.to_string(), "--block-time", L1_SLOT, "--prune-history"]);
     let endpoint = Endpoint::new(&format!("http://127.0.0.1:{port}/"), None)?;
     Ok((Server::start(command, TempDir::new()?, endpoint, "eth_blockNumber").await?, port))
 }

@@ -17,7 +17,8 @@ pub trait L1Origins: Send + Sync + 'static {
     ///
     /// A hash is answered whether or not its block is on the chain; whoever knows that L1 has left the block may answer `None`, and the
     /// backend is asked at once where the chain stands. A height is answered by the canonical block alone, and only once
-    /// that lies as deep below L1's head as the operator wants ([`sequencer::origin::is_deep_enough`]).
+    /// that lies as deep below L1's head as the operator wants ([`sequencer::origin::is_deep_enough`]) and all is at hand that a block
+    /// needs which is the first to cite it: what is answered here may be ordered at once, and an order waits for nothing from L1.
     ///
     /// # Errors
     /// When L1 could not be asked, or its answer is not to be trusted. Never for a block that is not there.

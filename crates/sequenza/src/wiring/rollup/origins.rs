@@ -1,5 +1,6 @@
 //! L1 as the heart sees it: the blocks that it looks up, and the news that make it look again.
 
+use alloy_primitives::B256;
 use async_trait::async_trait;
 use l1::{Epochs, L1View, News};
 use node::{L1Origins, L1Unavailable};
@@ -71,7 +72,13 @@ impl L1Origins for Lookups {
         let found = self.epochs.look_up(lookup, self.confirmations).await;
         let found = found.map_err(|error| L1Unavailable { reason: error.to_string() })?;
         // Endpoints still know a block that L1 has left. To build on would be in vain, also before its height is deep enough again.
-        Ok(found.filter(|block| !has_left(&self.epochs.view(), block.origin.number, block.origin.hash)))
+        let found = found.filter(|block| !has_left(&self.epochs.view(), block.origin.number, block.origin.hash));
+        let (Some(next), Lookup::ByNumber(_)) = (found, lookup) else { return Ok(found) };
+        // The first block that cites it needs its receipts. Once that block is ordered it cannot do without them, and the chain
+        // would stand for as long as L1 keeps them back; until then it goes on with the L1 block that it cites already.
+        let receipts = self.epochs.receipts(B256::new(*next.origin.hash.as_bytes())).await;
+        let receipts = receipts.map_err(|error| L1Unavailable { reason: error.to_string() })?;
+        Ok(receipts.map(|_| next))
     }
 }
 
