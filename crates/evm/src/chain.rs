@@ -5,6 +5,7 @@ use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
 
+use alloy_eips::eip7685::Requests;
 use alloy_evm::EvmEnv;
 use alloy_genesis::Genesis;
 use alloy_primitives::{Address, B256, Bytes, U256, keccak256};
@@ -140,6 +141,11 @@ impl Staged {
 
     pub(crate) fn transactions(&self) -> &[ExecutedTransaction] {
         &self.executed.transactions
+    }
+
+    /// What its transactions ask of the consensus layer.
+    pub(crate) fn requests(&self) -> &Requests {
+        &self.executed.requests
     }
 }
 

@@ -8,6 +8,7 @@ use alloy_consensus::{
     BlockHeader, EMPTY_OMMER_ROOT_HASH, Header, ReceiptEnvelope, Transaction as _, TxEnvelope, TxReceipt,
 };
 use alloy_eips::eip4895::Withdrawals;
+use alloy_eips::eip7685::Requests;
 use alloy_eips::{Encodable2718, Typed2718};
 use alloy_evm::block::{BlockExecutionError, BlockExecutionResult, BlockExecutor, BlockValidationError, ExecutableTx};
 use alloy_evm::eth::receipt_builder::AlloyReceiptBuilder;
@@ -86,7 +87,8 @@ pub(crate) struct Executed {
     pub(crate) changes: StateChanges,
     pub(crate) gas_used: u64,
     pub(crate) blob_gas_used: u64,
-    pub(crate) requests_hash: B256,
+    /// What its transactions ask of the consensus layer (EIP-7685).
+    pub(crate) requests: Requests,
     pub(crate) base_fee: u64,
 }
 
@@ -216,7 +218,7 @@ pub(crate) fn execute(
         changes,
         gas_used: result.gas_used,
         blob_gas_used: result.blob_gas_used,
-        requests_hash: result.requests.requests_hash(),
+        requests: result.requests,
         base_fee,
     })
 }
@@ -379,7 +381,7 @@ pub(crate) fn header(
         blob_gas_used: cancun.then_some(executed.blob_gas_used),
         excess_blob_gas: cancun.then(|| excess_blob_gas(spec, time, parent)),
         parent_beacon_block_root: cancun.then_some(attributes.parent_beacon_block_root),
-        requests_hash: spec.is_prague_active_at_timestamp(time).then_some(executed.requests_hash),
+        requests_hash: spec.is_prague_active_at_timestamp(time).then(|| executed.requests.requests_hash()),
         ..Header::default()
     }
 }

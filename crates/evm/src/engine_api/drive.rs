@@ -293,7 +293,8 @@ impl Driving {
         let block = RawBlock::decode(&mut &sealed.payload.body[..]).map_err(EngineError::internal)?;
         let base_fee = sealed.header().base_fee_per_gas().unwrap_or_default();
         let (rollup, hash) = (self.chain.spec().is_rollup(), sealed.header().seal());
-        payload::envelope(version, rollup, &block, hash, payload::value(sealed.transactions(), base_fee))
+        let value = payload::value(sealed.transactions(), base_fee);
+        payload::envelope(version, rollup, &block, hash, value, sealed.requests())
     }
 
     async fn execute(&self, build: &Build, use_pool: bool) -> Result<Arc<Staged>, EngineError> {

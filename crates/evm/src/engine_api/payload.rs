@@ -165,6 +165,7 @@ pub(crate) fn envelope(
     block: &RawBlock,
     hash: B256,
     value: U256,
+    requests: &Requests,
 ) -> Result<Value, EngineError> {
     let internal = |error: serde_json::Error| EngineError::internal(error);
     if version == 1 {
@@ -194,12 +195,8 @@ pub(crate) fn envelope(
         "parentBeaconBlockRoot": block.header.parent_beacon_block_root,
     });
     if version >= 4 {
-        if block.header.requests_hash.is_some_and(|hash| hash != EMPTY_REQUESTS_HASH) {
-            return Err(EngineError::internal(
-                "the block makes requests of the consensus layer, which this engine does not hand out",
-            ));
-        }
-        envelope["executionRequests"] = json!([]);
+        // Kinds of which there are none are left out.
+        envelope["executionRequests"] = json!(requests.iter().filter(|one| one.len() > 1).collect::<Vec<_>>());
     }
     Ok(envelope)
 }

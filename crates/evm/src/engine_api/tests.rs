@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use alloy_consensus::{SignableTransaction, TxEip1559};
 use alloy_eips::eip2718::Encodable2718;
+use alloy_eips::eip7002::{WITHDRAWAL_REQUEST_PREDEPLOY_ADDRESS, WITHDRAWAL_REQUEST_PREDEPLOY_CODE};
 use alloy_primitives::{Address, Bytes, TxKind, U256};
 use alloy_signer::SignerSync;
 use alloy_signer_local::PrivateKeySigner;
@@ -26,6 +27,10 @@ struct World {
 
 impl World {
     fn new() -> Self {
+        Self::with_genesis(|_| ())
+    }
+
+    fn with_genesis(change: impl FnOnce(&mut alloy_genesis::Genesis)) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let key = PrivateKeySigner::from_bytes(&B256::with_last_byte(7)).unwrap();
         let genesis = DevGenesis {
@@ -35,7 +40,9 @@ impl World {
             base_fee: DEV_BASE_FEE,
             timestamp: BEGAN,
         };
-        let chain = Chain::open(&folder.path().join("chain"), Some(genesis.into_file())).unwrap();
+        let mut genesis = genesis.into_file();
+        change(&mut genesis);
+        let chain = Chain::open(&folder.path().join("chain"), Some(genesis)).unwrap();
         let pool =
             Pool::open(&folder.path().join("pool"), &chain, mempool::Limits::default(), mempool::Order::Tip).unwrap();
         let policy = BlockPolicy {
@@ -56,14 +63,20 @@ impl World {
     }
 
     fn transfer(&self, nonce: u64) -> Bytes {
+        self.call(nonce, Address::repeat_byte(9), 21_000, Bytes::new())
+    }
+
+    /// A transaction that pays one wei.
+    fn call(&self, nonce: u64, to: Address, gas_limit: u64, input: Bytes) -> Bytes {
         let transaction = TxEip1559 {
             chain_id: 31_337,
             nonce,
-            gas_limit: 21_000,
+            gas_limit,
             max_fee_per_gas: 10_000_000_000,
             max_priority_fee_per_gas: 3,
-            to: TxKind::Call(Address::repeat_byte(9)),
+            to: TxKind::Call(to),
             value: U256::ONE,
+            input,
             ..TxEip1559::default()
         };
         let signature = self.key.sign_hash_sync(&transaction.signature_hash()).unwrap();
@@ -83,7 +96,11 @@ impl World {
     }
 
     async fn give(&self, payload: &Value) -> Result<Value, EngineError> {
-        self.ask("engine_newPayloadV4", json!([payload, [], B256::ZERO, []])).await
+        self.give_with(payload, &json!([])).await
+    }
+
+    async fn give_with(&self, payload: &Value, requests: &Value) -> Result<Value, EngineError> {
+        self.ask("engine_newPayloadV4", json!([payload, [], B256::ZERO, requests])).await
     }
 }
 
@@ -100,6 +117,35 @@ fn attributes(seconds: u64) -> Value {
 fn with(mut attributes: Value, key: &str, value: Value) -> Value {
     attributes[key] = value;
     attributes
+}
+
+/// Guards against a consensus layer that never hears what its users ask for on the chain (EIP-7685): here a withdrawal (EIP-7002).
+#[tokio::test]
+async fn requests_of_the_consensus_layer_are_handed_out_and_demanded() {
+    let contract = |genesis: &mut alloy_genesis::Genesis| {
+        let code = Some(WITHDRAWAL_REQUEST_PREDEPLOY_CODE.clone());
+        let account = alloy_genesis::GenesisAccount { code, ..Default::default() };
+        genesis.alloc.insert(WITHDRAWAL_REQUEST_PREDEPLOY_ADDRESS, account);
+    };
+    let (world, other) = (World::with_genesis(contract), World::with_genesis(contract));
+    let (validator, amount) = ([0xab; 48], 7_u64.to_be_bytes());
+    let asked = Bytes::from([&validator[..], &amount].concat());
+    let raw = world.call(0, WITHDRAWAL_REQUEST_PREDEPLOY_ADDRESS, 500_000, asked);
+    world.pool.submit(raw).await.unwrap();
+    let answer = world.build(attributes(2)).await;
+    // Kind, who asked, the validator, and the amount with its lowest byte first.
+    let request = [&[1][..], world.key.address().as_slice(), &validator, &7_u64.to_le_bytes()].concat();
+    assert_eq!(answer["executionRequests"], json!([Bytes::from(request)]), "{answer}");
+
+    let payload = &answer["executionPayload"];
+    let give = async |requests: &Value| other.give_with(payload, requests).await.unwrap()["status"].clone();
+    assert_eq!(give(&json!([])).await, "INVALID", "the header speaks of a request");
+    assert_eq!(give(&answer["executionRequests"]).await, "VALID");
+    // The next block has none.
+    let hash: B256 = serde_json::from_value(payload["blockHash"].clone()).unwrap();
+    world.give_with(payload, &answer["executionRequests"]).await.unwrap();
+    world.update(hash, Value::Null).await.unwrap();
+    assert_eq!(world.build(attributes(4)).await["executionRequests"], json!([]));
 }
 
 #[tokio::test]
