@@ -334,9 +334,9 @@ impl Sources {
     /// A claim of this endpoint was refused.
     pub(crate) fn object(&self, id: EndpointId, objection: Objection) {
         let severity = match objection {
-            Objection::LeavesOutFinalized { .. } | Objection::Unlinked { .. } | Objection::Heights { .. } => {
-                Severity::False
-            }
+            Objection::LeavesOutFinalized { .. } | Objection::Heights { .. } => Severity::False,
+            // It may have left that head for another while the way down was asked for: then nobody has the ancestors any more.
+            Objection::Unlinked { .. } => Severity::Failed,
             // Which of the two is wrong, the label or the head that is believed, is not known.
             Objection::NotOnChain { .. } => Severity::Slow,
         };

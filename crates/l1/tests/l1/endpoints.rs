@@ -332,6 +332,39 @@ async fn the_follower_goes_on_beside_endpoints_that_hang_and_lag() {
     stop.cancel();
 }
 
+/// Guards against an honest endpoint that is said to lie: its chain was reorganised between its head and the question for what is below.
+#[tokio::test]
+async fn a_head_that_was_left_while_it_was_linked_is_a_failure_and_no_lie() {
+    let world = shared(100);
+    let good = honest_server(&world).await;
+    let stranger = World::new(70, 120);
+    let (known, left) = (Arc::clone(&world), as_json(stranger.head()));
+    let shows_it = Arc::new(AtomicBool::new(false));
+    let shown = Arc::clone(&shows_it);
+    let reorganised = Server::answering(move |method, params| match (method, params[0].as_str()) {
+        ("eth_getBlockByNumber", Some("latest")) if shown.load(Ordering::Relaxed) => Reply::Result(left.clone()),
+        _ => honest(&known.lock(), method, params),
+    })
+    .await;
+    let sources = Sources::new(vec![good.source(), reorganised.source()], SourcesConfig::default(), None);
+    let mut events = sources.events();
+    let stop = CancellationToken::new();
+    let mut view = follow(&sources, &stop);
+    let head = world.lock().head().hash();
+    reaches(&mut view, head).await;
+    shows_it.store(true, Ordering::Relaxed);
+    let refused = async { while !matches!(events.recv().await.unwrap(), SourceEvent::Refused(EndpointId(1), _)) {} };
+    tokio::time::timeout(LONG, refused).await.expect("the head is refused in time");
+    let failed = async {
+        while sources.status()[1].failed == 0 {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    tokio::time::timeout(LONG, failed).await.expect("it counts as a failure");
+    assert_eq!(sources.status()[1].falsehoods, 0);
+    stop.cancel();
+}
+
 /// The first head is not simply the first answer, nor the lowest: where there are three, one liar is outvoted from the
 /// start.
 #[tokio::test]
