@@ -92,9 +92,14 @@ impl Epochs {
         if known.is_some() {
             return Ok(known);
         }
-        let header = self.0.sources.header(At::Hash(hash)).await?.map(Arc::new);
+        self.fetch_header(At::Hash(hash)).await
+    }
+
+    /// Asks for a header that the view does not have, and keeps it.
+    async fn fetch_header(&self, at: At) -> Result<Option<Arc<Header>>, ReadError> {
+        let header = self.0.sources.header(at).await?.map(Arc::new);
         if let Some(header) = &header {
-            self.0.headers.lock().put(hash, Arc::clone(header));
+            self.0.headers.lock().put(header.hash(), Arc::clone(header));
         }
         Ok(header)
     }
@@ -118,7 +123,7 @@ impl Epochs {
         if head.is_some_and(|head| number > head) {
             return Ok(None);
         }
-        Ok(self.0.sources.header(At::Number(number)).await?.map(Arc::new))
+        self.fetch_header(At::Number(number)).await
     }
 
     /// Answers what [`sequencer::origin::Origins`] wants to look up. Only a height is held back until it is deep enough.

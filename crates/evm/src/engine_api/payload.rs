@@ -195,8 +195,7 @@ pub(crate) fn envelope(
         "parentBeaconBlockRoot": block.header.parent_beacon_block_root,
     });
     if version >= 4 {
-        // Kinds of which there are none are left out.
-        envelope["executionRequests"] = json!(requests.iter().filter(|one| one.len() > 1).collect::<Vec<_>>());
+        envelope["executionRequests"] = json!(requests);
     }
     Ok(envelope)
 }

@@ -393,7 +393,12 @@ async fn epochs_answer_the_questions_of_origins() {
     // Nothing is known: nothing is held back, and an endpoint is asked.
     let (_unused, view) = watch::channel(L1View::default());
     let blind = Epochs::new(sources.clone(), view, EpochsConfig::default());
-    assert_eq!(blind.by_number(100, 4).await.unwrap().map(|header| header.number), Some(100));
+    let found = blind.by_number(100, 4).await.unwrap().unwrap();
+    assert_eq!(found.number, 100);
+    // What it said is kept: only the receipts are asked for.
+    let asked = good.calls();
+    assert!(blind.receipts(found.hash()).await.unwrap().is_some());
+    assert_eq!(good.calls(), asked + 1);
 
     let mut view = follow(&sources, &stop);
     let head = world.lock().head().hash();

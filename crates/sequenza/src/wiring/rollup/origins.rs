@@ -69,16 +69,15 @@ impl L1Origins for Lookups {
         if matches!(lookup, Lookup::ByNumber(_)) && self.epochs.view().latest().is_none() {
             return Err(L1Unavailable { reason: "L1 has not told its newest block yet".to_owned() });
         }
-        let found = self.epochs.look_up(lookup, self.confirmations).await;
-        let found = found.map_err(|error| L1Unavailable { reason: error.to_string() })?;
+        let unavailable = |error: l1::ReadError| L1Unavailable { reason: error.to_string() };
+        let found = self.epochs.look_up(lookup, self.confirmations).await.map_err(unavailable)?;
         // Endpoints still know a block that L1 has left. To build on would be in vain, also before its height is deep enough again.
         let found = found.filter(|block| !has_left(&self.epochs.view(), block.origin.number, block.origin.hash));
         let (Some(next), Lookup::ByNumber(_)) = (found, lookup) else { return Ok(found) };
         // The first block that cites it needs its receipts. Once that block is ordered it cannot do without them, and the chain
         // would stand for as long as L1 keeps them back; until then it goes on with the L1 block that it cites already.
-        let receipts = self.epochs.receipts(B256::new(*next.origin.hash.as_bytes())).await;
-        let receipts = receipts.map_err(|error| L1Unavailable { reason: error.to_string() })?;
-        Ok(receipts.map(|_| next))
+        let hash = B256::new(*next.origin.hash.as_bytes());
+        Ok(self.epochs.receipts(hash).await.map_err(unavailable)?.map(|_| next))
     }
 }
 
