@@ -53,6 +53,34 @@ async fn blocks_come_by_the_clock_when_a_block_time_is_given() {
     assert_eq!(chain.fetch("/readyz").await.map(|(status, _)| status), Some(200));
 }
 
+/// Guards against a chain that waits with all of its work until the block is due: most of what came by then is executed already.
+#[tokio::test]
+async fn a_block_is_made_while_its_slot_lasts() {
+    const COUNT: usize = 600;
+    // The clock reaches a full hour in the midst of this once in a long while; then there is one block more.
+    let chain = Launch::evm().flag("--block-time", "1h").start().await;
+    let accounts = chain.rpc("eth_accounts", json!([])).await.unwrap();
+    for count in 0..COUNT {
+        let transfer = json!({ "from": accounts[count % 10], "to": accounts[0], "gas": "0x5208", "value": "0x1" });
+        chain.rpc("eth_sendTransaction", json!([transfer])).await.unwrap();
+    }
+    let began = Instant::now();
+    let in_flight = async || {
+        let (_, text) = chain.fetch("/metrics").await.unwrap();
+        let line = text.lines().find(|line| line.starts_with("sequenza_pool_in_flight")).map(str::to_owned);
+        line.and_then(|line| line.rsplit_once(' ')?.1.parse::<usize>().ok()).expect("the metric")
+    };
+    while in_flight().await < COUNT / 4 {
+        assert!(began.elapsed() < Duration::from_secs(60), "nothing is executed ahead\n{}", chain.log());
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    // A block that is asked for now has another date: what was executed is executed for it once more.
+    chain.rpc("evm_mine", json!([])).await.unwrap();
+    let block = chain.rpc("eth_getBlockByNumber", json!(["latest", false])).await.unwrap();
+    assert_eq!(block["transactions"].as_array().map(Vec::len), Some(COUNT));
+    assert_eq!(in_flight().await, 0);
+}
+
 /// Guards against a data folder that silently becomes another chain's, and flags of anvil that are silently ignored.
 #[tokio::test]
 async fn what_cannot_be_is_refused_with_the_reason() {

@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use node::{Backend, BackendError, PersistError, Persistence, Sealed};
 use parking_lot::Mutex;
 use sequencer::Record;
-use types::{Announcement, Attributes, BlockNumber, BuildId, Heads, Payload, Verdict};
+use types::{Announcement, Attributes, BlockNumber, BuildId, Heads, Payload, Slot, Timestamp, Verdict};
 
 use crate::block::block_ref;
 use crate::build::Making;
@@ -46,8 +46,16 @@ struct Inner {
     chain: Chain,
     pool: Pool,
     policy: BlockPolicy,
-    build: Mutex<Option<Build>>,
+    builds: Mutex<Builds>,
     heads: Mutex<Heads>,
+}
+
+/// What is being built. One of both at a time: they take transactions from the same pool.
+#[derive(Debug, Default)]
+struct Builds {
+    open: Option<Build>,
+    /// Begun for an `open` that is expected with these attributes.
+    expected: Option<(Attributes, Making)>,
 }
 
 /// The one build.
@@ -82,7 +90,7 @@ impl EvmBackend {
     /// Builds on `chain` from `pool`.
     pub fn new(chain: Chain, pool: Pool, policy: BlockPolicy) -> Self {
         let heads = Mutex::new(heads_of(&chain));
-        Self { inner: Arc::new(Inner { chain, pool, policy, build: Mutex::new(None), heads }) }
+        Self { inner: Arc::new(Inner { chain, pool, policy, builds: Mutex::default(), heads }) }
     }
 
     /// Changes the state at the end of the newest block, as only a development chain allows. Durable when it returns.
@@ -120,6 +128,25 @@ impl EvmBackend {
         .await
     }
 
+    /// Begins the next block ahead of the order to open it, as it will be if it is dated so: what piles up in the pool until then is executed
+    /// already. Where the order says otherwise, or the state is edited before, nothing comes of it. No effect while a build is open.
+    ///
+    /// # Errors
+    /// When the tables cannot be read, or there is no thread to build on.
+    pub async fn expect(&self, date: Timestamp) -> Result<(), BackendError> {
+        self.blocking(move |inner| inner.expect(date)).await
+    }
+
+    /// No block is expected any more: what was executed for it is the pool's again.
+    pub async fn expect_nothing(&self) {
+        let done = self.blocking(|inner| {
+            inner.builds.lock().expected = None;
+            Ok(())
+        });
+        // Only the runtime's end can fail it, and then nothing is expected any more.
+        let _ = done.await;
+    }
+
     async fn beside<T: Send + 'static>(
         &self,
         work: impl FnOnce(&Inner) -> Result<T, ChainError> + Send + 'static,
@@ -154,7 +181,7 @@ impl Backend for EvmBackend {
 
     async fn cancel(&self, build: BuildId) {
         let done = self.blocking(move |inner| {
-            inner.give_up(&mut inner.build.lock(), Some(build));
+            inner.give_up(&mut inner.builds.lock(), Some(build));
             Ok(())
         });
         // Only the runtime's end can fail it, and then nothing is open any more.
@@ -195,23 +222,32 @@ impl Persistence for EvmBackend {
 
 impl Inner {
     fn open(&self, id: BuildId, attributes: Attributes) -> Result<(), BackendError> {
-        let mut build = self.build.lock();
-        if build.as_ref().is_some_and(|build| build.id == id && build.attributes == attributes) {
+        let mut builds = self.builds.lock();
+        if builds.open.as_ref().is_some_and(|build| build.id == id && build.attributes == attributes) {
             return Ok(());
         }
         let parent = self.parent(&attributes)?;
         if attributes.timestamp.as_secs() <= parent.header().timestamp {
             return Err(BackendError::Reset("the time asked for is not above the parent's".into()));
         }
-        self.give_up(&mut build, None);
-        let making = Some(self.begin(attributes, parent)?);
-        *build = Some(Build { id, attributes, making, outcome: None, imported: false });
+        self.give_up(&mut builds, None);
+        // Which slot it is for is decided when it is sealed.
+        let expected = builds
+            .expected
+            .take()
+            .filter(|(expected, _)| Attributes { slot: attributes.slot, ..*expected } == attributes);
+        let making = match expected {
+            Some((_, making)) => making,
+            None => self.begin(attributes, parent)?,
+        };
+        let making = Some(making);
+        builds.open = Some(Build { id, attributes, making, outcome: None, imported: false });
         Ok(())
     }
 
     fn seal(&self, id: BuildId) -> Result<Sealed, BackendError> {
-        let mut build = self.build.lock();
-        let Some(build) = build.as_mut().filter(|build| build.id == id) else {
+        let mut builds = self.builds.lock();
+        let Some(build) = builds.open.as_mut().filter(|build| build.id == id) else {
             return Err(BackendError::Reset(format!("there is no open build {id}")));
         };
         if build.outcome.is_none() {
@@ -222,12 +258,27 @@ impl Inner {
                 // An earlier attempt to seal it failed.
                 None => self.begin(build.attributes, parent)?,
             };
-            build.outcome = Some(self.finish(making)?);
+            build.outcome = Some(self.finish(making, build.attributes.slot)?);
         }
         Ok(match &build.outcome {
             Some(Outcome::Block(staged)) => Sealed::Payload(staged.payload.clone()),
             Some(Outcome::Nothing) | None => Sealed::Nothing,
         })
+    }
+
+    fn expect(&self, date: Timestamp) -> Result<(), BackendError> {
+        let mut builds = self.builds.lock();
+        if builds.open.is_some() {
+            return Ok(());
+        }
+        builds.expected = None;
+        let head = self.chain.head();
+        let timestamp = Timestamp::from_secs(date.as_secs().max(head.timestamp.saturating_add(1)));
+        let (slot, parent) = (Slot::new(head.number.saturating_add(1)), block_ref(&head));
+        let attributes = Attributes { slot, parent, timestamp, origin: None, use_pool: true };
+        let making = self.begin(attributes, self.parent(&attributes)?)?;
+        builds.expected = Some((attributes, making));
+        Ok(())
     }
 
     /// Begins a block: what piles up in the pool until it is sealed is executed ahead.
@@ -247,12 +298,12 @@ impl Inner {
             },
             parent_beacon_block_root: B256::ZERO,
         };
-        Making::begin(&self.chain, &self.pool, parent, attributes.slot, block, attributes.use_pool).map_err(fatal)
+        Making::begin(&self.chain, &self.pool, parent, block, attributes.use_pool).map_err(fatal)
     }
 
     /// Completes the block.
-    fn finish(&self, making: Making) -> Result<Outcome, BackendError> {
-        let staged = making.finish().map_err(fatal)?;
+    fn finish(&self, making: Making, slot: Slot) -> Result<Outcome, BackendError> {
+        let staged = making.finish(slot).map_err(fatal)?;
         if staged.transactions().is_empty() && !self.policy.empty_blocks {
             return Ok(Outcome::Nothing);
         }
@@ -271,8 +322,8 @@ impl Inner {
     }
 
     /// Ends the build (`id`, or any): if its block is not part of the chain, its transactions go back to the pool.
-    fn give_up(&self, build: &mut Option<Build>, id: Option<BuildId>) {
-        let Some(given_up) = build.take_if(|build| id.is_none_or(|id| id == build.id)) else { return };
+    fn give_up(&self, builds: &mut Builds, id: Option<BuildId>) {
+        let Some(given_up) = builds.open.take_if(|build| id.is_none_or(|id| id == build.id)) else { return };
         let Some(Outcome::Block(staged)) = given_up.outcome else { return };
         if staged.header().number <= self.chain.head().number {
             return;
@@ -286,7 +337,7 @@ impl Inner {
     fn import(&self, payload: &Payload) -> Result<Verdict, BackendError> {
         let hash = B256::from(*payload.block.hash.as_bytes());
         if self.chain.staged(hash).is_some_and(|staged| staged.payload.body == payload.body) {
-            if let Some(build) = &mut *self.build.lock() {
+            if let Some(build) = &mut self.builds.lock().open {
                 build.imported |=
                     matches!(&build.outcome, Some(Outcome::Block(sealed)) if sealed.header().seal() == hash);
             }
@@ -311,7 +362,7 @@ impl Inner {
         if wanted != self.chain.head().seal() {
             self.lead_to(wanted)?;
             let ours = |build: &mut Build| matches!(&build.outcome, Some(Outcome::Block(sealed)) if sealed.header().seal() == wanted);
-            self.build.lock().take_if(ours);
+            self.builds.lock().open.take_if(ours);
         }
         let mut known = self.heads.lock();
         let labels =
@@ -347,10 +398,11 @@ impl Inner {
         Ok(())
     }
 
-    /// Does something to the chain while no build is open: one that is, is given up.
+    /// Does something to the chain while no build is open or expected: one that is, is given up.
     fn beside_builds<T>(&self, work: impl FnOnce() -> Result<T, ChainError>) -> Result<T, ChainError> {
-        let mut build = self.build.lock();
-        self.give_up(&mut build, None);
+        let mut builds = self.builds.lock();
+        self.give_up(&mut builds, None);
+        builds.expected = None;
         work()
     }
 

@@ -25,7 +25,7 @@ pub struct Block {
     /// Its header.
     pub header: Arc<SealedHeader>,
     /// Its transactions in order.
-    pub transactions: Arc<[ExecutedTransaction]>,
+    pub transactions: Arc<Vec<ExecutedTransaction>>,
     /// Bytes of its RLP.
     pub size: usize,
 }

@@ -11,8 +11,9 @@ use std::thread::JoinHandle;
 
 use types::Slot;
 
-use crate::chain::{Chain, ChainError, Staged};
+use crate::chain::{Chain, ChainError, Staged, complete};
 use crate::execute::BlockAttributes;
+use crate::ledger::Made;
 use crate::pool::{Pool, Turn};
 use crate::{StateView, execute};
 
@@ -24,7 +25,7 @@ const EARLY_PART: u64 = 2;
 pub(crate) struct Making {
     pool: Pool,
     turn: Arc<Turn>,
-    thread: Option<JoinHandle<Result<Option<Arc<Staged>>, ChainError>>>,
+    thread: Option<JoinHandle<Result<Option<Made>, ChainError>>>,
 }
 
 impl Making {
@@ -36,7 +37,6 @@ impl Making {
         chain: &Chain,
         pool: &Pool,
         parent: StateView,
-        slot: Slot,
         attributes: BlockAttributes,
         use_pool: bool,
     ) -> Result<Self, ChainError> {
@@ -44,8 +44,8 @@ impl Making {
         let work = {
             let (chain, pool, turn) = (chain.clone(), pool.clone(), Arc::clone(&turn));
             move || match use_pool {
-                true => make(&chain, parent, slot, &attributes, &pool, &turn),
-                false => chain.build_on(parent, slot, &attributes, &mut Nobody).map(Some),
+                true => make(&chain, parent, &attributes, &pool, &turn),
+                false => chain.build_on(parent, &attributes, &mut Nobody).map(Some),
             }
         };
         let thread = std::thread::Builder::new().name("builder".into()).spawn(work);
@@ -53,16 +53,16 @@ impl Making {
         Ok(Self { pool: pool.clone(), turn, thread: Some(thread) })
     }
 
-    /// The block is due: fills it and waits until it is complete.
+    /// The block is due, in this slot: fills it and waits until it is complete.
     ///
     /// # Errors
     /// When execution failed in a way that no transaction can cause; everything is the pool's again then.
-    pub(crate) fn finish(mut self) -> Result<Arc<Staged>, ChainError> {
+    pub(crate) fn finish(mut self, slot: Slot) -> Result<Arc<Staged>, ChainError> {
         self.pool.call(&self.turn);
         let made = self.thread.take().map(JoinHandle::join);
         let gone = || ChainError::Execution("the thread that builds a block ended badly".into());
         match made {
-            Some(Ok(made)) => made?.ok_or_else(gone),
+            Some(Ok(made)) => made?.map(|made| complete(slot, made)).ok_or_else(gone),
             Some(Err(_)) | None => Err(gone()),
         }
     }
@@ -73,8 +73,8 @@ impl Drop for Making {
         let Some(thread) = self.thread.take() else { return };
         self.pool.call_off(&self.turn);
         // It ends after the transaction that it is at, or has ended before it was called off.
-        if let Ok(Ok(Some(staged))) = thread.join() {
-            self.pool.returned(&staged.hashes());
+        if let Ok(Ok(Some(made))) = thread.join() {
+            self.pool.returned(&made.executed.hashes());
         }
     }
 }
@@ -83,15 +83,14 @@ impl Drop for Making {
 fn make(
     chain: &Chain,
     parent: StateView,
-    slot: Slot,
     attributes: &BlockAttributes,
     pool: &Pool,
     turn: &Arc<Turn>,
-) -> Result<Option<Arc<Staged>>, ChainError> {
+) -> Result<Option<Made>, ChainError> {
     let mut feed = pool.feed_by(Arc::clone(turn), attributes.gas_limit / EARLY_PART);
     let (header, ground) = (parent.header().clone(), parent.ground().clone());
     let made = execute::execute(chain.spec(), parent, attributes, &mut feed).and_then(|executed| {
-        if turn.is_over() { Ok(None) } else { chain.close(&header, &ground, slot, attributes, executed).map(Some) }
+        if turn.is_over() { Ok(None) } else { chain.close(&header, &ground, attributes, executed).map(Some) }
     });
     if made.is_err() {
         // Before the feed is dropped: what it handed out is in no block.

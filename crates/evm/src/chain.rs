@@ -21,7 +21,7 @@ use crate::block::{Block, ExecutedTransaction, SealedHeader, StateChanges, Trans
 use crate::edit::{Edit, Snapshot};
 use crate::execute::{self, BlockAttributes, Executed, Feed};
 use crate::ground::{Ground, TrieChanges};
-use crate::ledger::{Ledger, decode_block, encode_block};
+use crate::ledger::{Ledger, Made, decode_block, encode_block};
 use crate::{At, ChainSpec, StateView, state_file};
 
 /// Complete blocks that wait for a decision, at most.
@@ -124,7 +124,7 @@ impl Staged {
 
     /// Hashes of its transactions.
     pub(crate) fn hashes(&self) -> Vec<B256> {
-        self.executed.transactions.iter().map(|executed| executed.transaction.tx_hash()).collect()
+        self.executed.hashes()
     }
 
     pub(crate) fn header(&self) -> &SealedHeader {
@@ -450,33 +450,30 @@ impl Chain {
     ) -> Result<Arc<Staged>, ChainError> {
         let head = self.head();
         let state = StateView::new(self.inner.ledger.ground(&head)?, head);
-        self.build_on(state, slot, attributes, feed)
+        Ok(complete(slot, self.build_on(state, attributes, feed)?))
     }
 
     /// Builds a block on the block whose state this is, from `feed`.
     pub(crate) fn build_on(
         &self,
         state: StateView,
-        slot: Slot,
         attributes: &BlockAttributes,
         feed: &mut impl Feed,
-    ) -> Result<Arc<Staged>, ChainError> {
+    ) -> Result<Made, ChainError> {
         let (parent, ground) = (state.header().clone(), state.ground().clone());
         let executed = execute::execute(&self.inner.ledger.spec, state, attributes, feed)?;
-        self.close(&parent, &ground, slot, attributes, executed)
+        self.close(&parent, &ground, attributes, executed)
     }
 
-    /// Makes a block of what was executed on `parent`, at the end of which the state is `ground`: tries, header, body.
+    /// Makes a block of what was executed on `parent`, at the end of which the state is `ground`: tries and header.
     pub(crate) fn close(
         &self,
         parent: &SealedHeader,
         ground: &Ground,
-        slot: Slot,
         attributes: &BlockAttributes,
         executed: Executed,
-    ) -> Result<Arc<Staged>, ChainError> {
-        let (header, tries) = self.inner.ledger.close(parent, ground, attributes, &executed)?;
-        Ok(complete(slot, header, executed, tries))
+    ) -> Result<Made, ChainError> {
+        self.inner.ledger.close(parent, ground, attributes, executed)
     }
 
     /// The state at the end of a block, on whichever branch; `None` when the block is not known.
@@ -505,8 +502,8 @@ impl Chain {
             return Ok(None);
         }
         match self.inner.ledger.rebuild(state, raw)? {
-            Some((header, executed, tries)) if header.seal() == claimed => {
-                let staged = complete(payload.slot, header, executed, tries);
+            Some(made) if made.header.seal() == claimed => {
+                let staged = complete(payload.slot, made);
                 Ok((staged.payload.body == payload.body).then_some(staged))
             }
             _ => Ok(None),
@@ -632,7 +629,7 @@ impl Inner {
             true => Vec::new(),
             false => self.ledger.transactions(header.number, &body)?,
         };
-        Ok(Block { header, transactions: transactions.into(), size: body.len() })
+        Ok(Block { header, transactions: Arc::new(transactions), size: body.len() })
     }
 
     fn keep(&self, block: Block) {
@@ -648,8 +645,10 @@ impl Inner {
     }
 }
 
-fn complete(slot: Slot, header: SealedHeader, executed: Executed, tries: TrieChanges) -> Arc<Staged> {
-    let body = encode_block(&header, &executed.transactions);
+/// The block of a slot, with its body.
+pub(crate) fn complete(slot: Slot, made: Made) -> Arc<Staged> {
+    let Made { header, mut executed, tries } = made;
+    let body = encode_block(&header, &std::mem::take(&mut executed.encoded));
     let payload = Payload { slot, block: block_ref(&header), origin: None, body: body.into() };
     Arc::new(Staged { payload, header: Arc::new(header), executed, tries, position: Mutex::new(None) })
 }

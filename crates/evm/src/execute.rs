@@ -19,6 +19,7 @@ use alloy_op_evm::block::{OpAlloyReceiptBuilder, OpBlockExecutionError};
 use alloy_op_evm::{OpBlockExecutionCtx, OpBlockExecutor, OpEvmFactory, OpTx};
 use alloy_op_hardforks::OpHardforks;
 use alloy_primitives::{Address, B256, Bloom, Bytes};
+use alloy_rlp::Encodable;
 use op_revm::OpSpecId;
 use revm::database::State;
 use revm::database::states::bundle_state::BundleRetention;
@@ -82,7 +83,9 @@ pub(crate) enum Refused {
 /// A block as far as execution makes it.
 #[derive(Clone, Debug)]
 pub(crate) struct Executed {
-    pub(crate) transactions: Arc<[ExecutedTransaction]>,
+    pub(crate) transactions: Arc<Vec<ExecutedTransaction>>,
+    /// Their RLP, one after the other, as in a block's body.
+    pub(crate) encoded: Vec<u8>,
     pub(crate) contents: Contents,
     pub(crate) changes: StateChanges,
     pub(crate) gas_used: u64,
@@ -90,6 +93,23 @@ pub(crate) struct Executed {
     /// What its transactions ask of the consensus layer (EIP-7685).
     pub(crate) requests: Requests,
     pub(crate) base_fee: u64,
+}
+
+impl Executed {
+    /// Hashes of its transactions.
+    pub(crate) fn hashes(&self) -> Vec<B256> {
+        self.transactions.iter().map(|executed| executed.transaction.tx_hash()).collect()
+    }
+
+    /// What a header names of a block with these transactions; what they changed is known elsewhere.
+    pub(crate) fn of(transactions: Vec<ExecutedTransaction>, requests: Requests, base_fee: u64) -> Self {
+        let mut growing = Growing::default();
+        transactions.into_iter().for_each(|executed| growing.add(executed));
+        let gas_used = growing.gas_used;
+        let (transactions, encoded, contents) = growing.finish();
+        let changes = StateChanges::default();
+        Self { transactions, encoded, contents, changes, gas_used, blob_gas_used: 0, requests, base_fee }
+    }
 }
 
 /// What a header says of its block's transactions and receipts.
@@ -100,24 +120,44 @@ pub(crate) struct Contents {
     logs_bloom: Bloom,
 }
 
-/// The same while they still come.
+/// What a block holds while its transactions still come: each is done with when it was executed, so that nothing is left to do for all of them
+/// when the block is due.
 #[derive(Default)]
 struct Growing {
+    executed: Vec<ExecutedTransaction>,
+    encoded: Vec<u8>,
     transactions: GrowingRoot,
     receipts: GrowingRoot,
     logs_bloom: Bloom,
+    gas_used: u64,
+    logs: u64,
 }
 
 impl Growing {
-    fn push(&mut self, transaction: &Transaction, receipt: &(impl Encodable2718 + TxReceipt)) {
-        self.transactions.push(transaction.encoded_2718());
-        self.receipts.push(receipt.encoded_2718());
-        self.logs_bloom |= receipt.bloom();
+    fn push(&mut self, transaction: &Recovered<Transaction>, receipt: Receipt) {
+        let executed = outcome(transaction.inner().clone(), transaction.signer(), receipt, self.gas_used, self.logs);
+        self.add(executed);
     }
 
-    fn finish(self) -> Contents {
+    fn add(&mut self, executed: ExecutedTransaction) {
+        let transaction = executed.transaction.encoded_2718();
+        // In a body a legacy transaction is a list, and any other a string of bytes.
+        match executed.transaction.is_legacy() {
+            true => self.encoded.extend_from_slice(&transaction),
+            false => transaction.as_slice().encode(&mut self.encoded),
+        }
+        self.transactions.push(transaction);
+        self.receipts.push(executed.receipt.encoded_2718());
+        self.logs_bloom |= executed.receipt.bloom();
+        self.gas_used = executed.receipt.cumulative_gas_used();
+        self.logs += executed.receipt.logs().len() as u64;
+        self.executed.push(executed);
+    }
+
+    fn finish(self) -> (Arc<Vec<ExecutedTransaction>>, Vec<u8>, Contents) {
         let (transactions_root, receipts_root) = (self.transactions.finish(), self.receipts.finish());
-        Contents { transactions_root, receipts_root, logs_bloom: self.logs_bloom }
+        let contents = Contents { transactions_root, receipts_root, logs_bloom: self.logs_bloom };
+        (Arc::new(self.executed), self.encoded, contents)
     }
 }
 
@@ -180,7 +220,7 @@ pub(crate) fn execute(
     let mut database = State::builder().with_database(WrapDatabaseRef(state)).with_bundle_update().build();
     let beacon_root =
         spec.is_cancun_active_at_timestamp(attributes.timestamp).then_some(attributes.parent_beacon_block_root);
-    let (taken, result, mut contents) = match spec.rollup_fork(attributes.timestamp) {
+    let (growing, rest) = match spec.rollup_fork(attributes.timestamp) {
         Some(fork) => {
             let context = OpBlockExecutionCtx {
                 parent_hash: parent.seal(),
@@ -189,7 +229,7 @@ pub(crate) fn execute(
             };
             let evm = OpEvmFactory::<OpTx>::default().create_evm(&mut database, on_rollup(environment, fork));
             let executor = OpBlockExecutor::new(evm, context, spec, OpAlloyReceiptBuilder::default());
-            run(executor, attributes.gas_limit, feed, executable_on_rollup)?
+            run(executor, attributes.gas_limit, feed, executable_on_rollup, |receipt| Ok(receipt.clone()))?
         }
         None => {
             let context = EthBlockExecutionCtx {
@@ -203,38 +243,36 @@ pub(crate) fn execute(
             };
             let evm = EthEvmFactory::default().create_evm(&mut database, environment);
             let executor = EthBlockExecutor::new(evm, context, spec, AlloyReceiptBuilder::default());
-            let (taken, result, contents) = run(executor, attributes.gas_limit, feed, executable_on_ethereum)?;
-            (taken, with_receipts(result)?, contents)
+            run(executor, attributes.gas_limit, feed, executable_on_ethereum, of_either_kind)?
         }
     };
+    let (transactions, encoded, mut contents) = growing.finish();
     if leaves_out_nonces(spec, attributes.timestamp) {
-        contents.receipts_root = receipts_root_without_nonces(&result.receipts);
+        contents.receipts_root = receipts_root_without_nonces(&transactions);
     }
     database.merge_transitions(BundleRetention::PlainState);
     let changes = changes(database.take_bundle());
-    Ok(Executed {
-        transactions: with_outcomes(taken, result.receipts),
-        contents,
-        changes,
-        gas_used: result.gas_used,
-        blob_gas_used: result.blob_gas_used,
-        requests: result.requests,
-        base_fee,
-    })
+    let Rest { gas_used, blob_gas_used, requests } = rest;
+    Ok(Executed { transactions, encoded, contents, changes, gas_used, blob_gas_used, requests, base_fee })
 }
 
-type Taken = Vec<Arc<Recovered<Transaction>>>;
-type Ran<R> = (Taken, BlockExecutionResult<R>, Contents);
+/// What execution says of a block besides its receipts.
+struct Rest {
+    gas_used: u64,
+    blob_gas_used: u64,
+    requests: Requests,
+}
 
 /// Executes what the feed gives until it ends the block.
-fn run<E: BlockExecutor<Receipt: Encodable2718 + TxReceipt>, T: ExecutableTx<E>>(
+fn run<E: BlockExecutor, T: ExecutableTx<E>>(
     mut executor: E,
     gas_limit: u64,
     feed: &mut impl Feed,
     take: impl for<'a> Fn(&'a Recovered<Transaction>) -> Result<T, &'static str>,
-) -> Result<Ran<E::Receipt>, ChainError> {
+    told: impl Fn(&E::Receipt) -> Result<Receipt, ChainError>,
+) -> Result<(Growing, Rest), ChainError> {
     executor.apply_pre_execution_changes().map_err(failed)?;
-    let (mut taken, mut used, mut growing) = (Taken::new(), 0, Growing::default());
+    let (mut used, mut growing) = (0, Growing::default());
     while let Some(transaction) = feed.next(gas_limit.saturating_sub(used)) {
         let executable = match take(&transaction) {
             Ok(executable) => executable,
@@ -247,16 +285,15 @@ fn run<E: BlockExecutor<Receipt: Encodable2718 + TxReceipt>, T: ExecutableTx<E>>
             Ok(gas) => {
                 used += gas.tx_gas_used();
                 if let Some(receipt) = executor.receipts().last() {
-                    growing.push(transaction.inner(), receipt);
+                    growing.push(&transaction, told(receipt)?);
                 }
-                taken.push(transaction);
             }
             Err(BlockExecutionError::Validation(fault)) => feed.refused(&transaction, refusal(fault)),
             Err(error) => return Err(failed(error)),
         }
     }
-    let (_, result) = executor.finish().map_err(failed)?;
-    Ok((taken, result, growing.finish()))
+    let (_, BlockExecutionResult { gas_used, blob_gas_used, requests, .. }) = executor.finish().map_err(failed)?;
+    Ok((growing, Rest { gas_used, blob_gas_used, requests }))
 }
 
 /// A transaction as Ethereum's rules execute it; deposits are not theirs.
@@ -274,18 +311,15 @@ fn executable_on_rollup(transaction: &Recovered<Transaction>) -> Result<Recovere
     }
 }
 
-/// The same with receipts of the type that both kinds of chain have.
-fn with_receipts(result: BlockExecutionResult<ReceiptEnvelope>) -> Result<BlockExecutionResult<Receipt>, ChainError> {
-    let BlockExecutionResult { receipts, requests, gas_used, blob_gas_used } = result;
-    let same = |receipt: ReceiptEnvelope| match receipt {
+/// A receipt of Ethereum's rules as one of the type that both kinds of chain have.
+fn of_either_kind(receipt: &ReceiptEnvelope) -> Result<Receipt, ChainError> {
+    match receipt.clone() {
         ReceiptEnvelope::Legacy(inner) => Ok(Receipt::Legacy(inner)),
         ReceiptEnvelope::Eip2930(inner) => Ok(Receipt::Eip2930(inner)),
         ReceiptEnvelope::Eip1559(inner) => Ok(Receipt::Eip1559(inner)),
         ReceiptEnvelope::Eip7702(inner) => Ok(Receipt::Eip7702(inner)),
         other => Err(ChainError::Execution(format!("a receipt of type {} of a transaction that was not", other.ty()))),
-    };
-    let receipts = receipts.into_iter().map(same).collect::<Result<_, _>>()?;
-    Ok(BlockExecutionResult { receipts, requests, gas_used, blob_gas_used })
+    }
 }
 
 fn refusal(fault: BlockValidationError) -> Refused {
@@ -303,17 +337,6 @@ fn is_out_of_footprint(error: &(dyn std::error::Error + 'static)) -> bool {
 
 fn failed(error: BlockExecutionError) -> ChainError {
     ChainError::Execution(error.to_string())
-}
-
-fn with_outcomes(taken: Vec<Arc<Recovered<Transaction>>>, receipts: Vec<Receipt>) -> Arc<[ExecutedTransaction]> {
-    let (mut gas, mut logs) = (0, 0);
-    let outcome = |(transaction, receipt): (Arc<Recovered<Transaction>>, Receipt)| {
-        let executed = outcome(transaction.inner().clone(), transaction.signer(), receipt, gas, logs);
-        gas += executed.gas_used;
-        logs += executed.receipt.logs().len() as u64;
-        executed
-    };
-    taken.into_iter().zip(receipts).map(outcome).collect()
 }
 
 /// A transaction with its outcome; `gas` and `logs` are those of the block before it.
@@ -408,8 +431,8 @@ fn leaves_out_nonces(spec: &ChainSpec, timestamp: u64) -> bool {
     spec.is_rollup() && !spec.is_canyon_active_at_timestamp(timestamp)
 }
 
-fn receipts_root_without_nonces(receipts: &[Receipt]) -> B256 {
-    let without_nonce = |receipt: &Receipt| match receipt {
+fn receipts_root_without_nonces(transactions: &[ExecutedTransaction]) -> B256 {
+    let without_nonce = |executed: &ExecutedTransaction| match &executed.receipt {
         Receipt::Deposit(deposit) => {
             let mut deposit = deposit.clone();
             deposit.receipt.deposit_nonce = None;
@@ -417,7 +440,7 @@ fn receipts_root_without_nonces(receipts: &[Receipt]) -> B256 {
         }
         other => other.clone(),
     };
-    calculate_receipt_root(&receipts.iter().map(without_nonce).collect::<Vec<_>>())
+    calculate_receipt_root(&transactions.iter().map(without_nonce).collect::<Vec<_>>())
 }
 
 fn excess_blob_gas(spec: &ChainSpec, timestamp: u64, parent: &Header) -> u64 {

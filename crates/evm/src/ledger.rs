@@ -12,12 +12,11 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use alloy_consensus::Sealable;
 use alloy_consensus::transaction::Recovered;
-use alloy_consensus::{BlockBody, Sealable};
-use alloy_eips::eip4895::Withdrawals;
 use alloy_genesis::Genesis;
 use alloy_primitives::B256;
-use alloy_rlp::Decodable;
+use alloy_rlp::{Decodable, Encodable};
 use store::{Log, LogOptions, Position};
 use types::Slot;
 
@@ -50,8 +49,13 @@ pub(crate) struct Ledger {
     history: AtomicU64,
 }
 
-/// A block executed again: header, execution and tries as its attributes and transactions make them; `None` when it cannot be executed.
-type Rebuilt = Option<(SealedHeader, Executed, TrieChanges)>;
+/// A block as its attributes and transactions make it, before anybody gave it a slot.
+#[derive(Debug)]
+pub(crate) struct Made {
+    pub(crate) header: SealedHeader,
+    pub(crate) executed: Executed,
+    pub(crate) tries: TrieChanges,
+}
 
 impl Ledger {
     /// Opens both and brings the tables up to the end of the log. Gives the newest block as well.
@@ -192,8 +196,8 @@ impl Ledger {
         Ok(header)
     }
 
-    /// Executes a block on its parent, whose state is given.
-    pub(crate) fn rebuild(&self, state: StateView, raw: RawBlock) -> Result<Rebuilt, ChainError> {
+    /// Executes a block on its parent, whose state is given; `None` when it cannot be executed.
+    pub(crate) fn rebuild(&self, state: StateView, raw: RawBlock) -> Result<Option<Made>, ChainError> {
         let parent = state.header().clone();
         let attributes = BlockAttributes::of(&raw.header);
         if raw.header.parent_hash != parent.seal() || raw.header.timestamp <= parent.timestamp {
@@ -212,21 +216,20 @@ impl Ledger {
         if given.refused {
             return Ok(None);
         }
-        let (header, tries) = self.close(&parent, &ground, &attributes, &executed)?;
-        Ok(Some((header, executed, tries)))
+        self.close(&parent, &ground, &attributes, executed).map(Some)
     }
 
-    /// Header and tries of what was executed on `parent`, at the end of which the state is `ground`.
+    /// Makes a block of what was executed on `parent`, at the end of which the state is `ground`: tries and header.
     pub(crate) fn close(
         &self,
         parent: &SealedHeader,
         ground: &Ground,
         attributes: &BlockAttributes,
-        executed: &Executed,
-    ) -> Result<(SealedHeader, TrieChanges), ChainError> {
+        executed: Executed,
+    ) -> Result<Made, ChainError> {
         let tries = ground.commit(&executed.changes)?;
-        let header = execute::header(&self.spec, parent, attributes, executed, ground.roots(&tries)?);
-        Ok((header.seal_slow(), tries))
+        let header = execute::header(&self.spec, parent, attributes, &executed, ground.roots(&tries)?).seal_slow();
+        Ok(Made { header, executed, tries })
     }
 
     /// Transactions of a block with their outcomes.
@@ -289,7 +292,7 @@ impl Ledger {
         let number = raw.header.number;
         let state = StateView::new(self.ground(&parent)?, Arc::new(parent));
         match self.rebuild(state, raw)? {
-            Some((header, executed, tries)) if header.seal() == claimed => {
+            Some(Made { header, executed, tries }) if header.seal() == claimed => {
                 self.lead(&head, &header, &executed, &tries, record.position)?;
                 Ok(header)
             }
@@ -364,12 +367,24 @@ fn founded(log: &Log, given: Option<Genesis>) -> Result<Genesis, ChainError> {
     Ok(genesis)
 }
 
-/// The RLP of a block.
-pub(crate) fn encode_block(header: &SealedHeader, executed: &[ExecutedTransaction]) -> Vec<u8> {
-    let withdrawals = header.withdrawals_root.map(|_| Withdrawals::default());
-    let transactions: Vec<&Transaction> = executed.iter().map(|executed| &executed.transaction).collect();
-    let body = BlockBody { transactions, ommers: Vec::new(), withdrawals };
-    alloy_rlp::encode(alloy_consensus::Block { header: header.inner().clone(), body })
+/// The RLP of a block whose transactions have this RLP, one after the other.
+pub(crate) fn encode_block(header: &SealedHeader, transactions: &[u8]) -> Vec<u8> {
+    let list = |payload: &[u8], out: &mut Vec<u8>| {
+        alloy_rlp::Header { list: true, payload_length: payload.len() }.encode(out);
+        out.extend_from_slice(payload);
+    };
+    // Room for the header and the lists' own headers.
+    let mut fields = Vec::with_capacity(transactions.len() + 1_024);
+    header.inner().encode(&mut fields);
+    list(transactions, &mut fields);
+    // There are no ommers, nor withdrawals where blocks have a list of them.
+    list(&[], &mut fields);
+    if header.withdrawals_root.is_some() {
+        list(&[], &mut fields);
+    }
+    let mut block = Vec::with_capacity(fields.len() + 16);
+    list(&fields, &mut block);
+    block
 }
 
 pub(crate) fn decode_block(mut body: &[u8]) -> Result<RawBlock, ChainError> {

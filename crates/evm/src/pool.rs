@@ -43,7 +43,7 @@ const COMPACT_FACTOR: u64 = 4;
 const OVERHEAD_BYTES: usize = 512;
 /// As soon as so many transactions could be executed, a block that is not due yet is begun with the best of them. Below that nothing is begun:
 /// all of them are executed in a few milliseconds when the block is due, and then in the order of their tips.
-const BACKLOG: usize = 512;
+const BACKLOG: usize = 256;
 
 /// A transaction with its sender.
 pub type Signed = Recovered<Transaction>;

@@ -287,7 +287,7 @@ async fn few_transactions_wait_until_the_block_is_due() {
     let mut world = World::new();
     let (slow, quick) = (&keys()[0], &keys()[1]);
     let build = world.open_build().await;
-    send(&world, slow, 400, 1).await;
+    send(&world, slow, 200, 1).await;
     send(&world, quick, 10, 2_000_000_000).await;
     tokio::time::sleep(std::time::Duration::from_millis(50)).await;
     assert_eq!(world.pool.in_flight(), 0);
@@ -321,6 +321,50 @@ async fn a_block_given_up_half_made_gives_back_what_it_took() {
     world.block().await;
     assert_eq!(senders(&world).len(), 710);
     assert_eq!(leading(&world, quick), 10, "nothing is left of the order in which it was taken");
+}
+
+#[tokio::test]
+async fn a_block_that_is_expected_is_begun_before_it_is_ordered() {
+    let mut world = World::new();
+    let (slow, quick) = (&keys()[0], &keys()[1]);
+    let in_seconds = |world: &World, seconds| Timestamp::from_secs(world.chain.head().timestamp + seconds);
+    // As it is ordered: what was executed by then is its beginning, whatever pays more later.
+    send(&world, slow, 500, 1).await;
+    world.backend.expect(in_seconds(&world, 1)).await.expect("begun");
+    taken(&world, 100).await;
+    send(&world, quick, 10, 2_000_000_000).await;
+    let payload = world.block().await;
+    assert_eq!((senders(&world).len(), world.pool.in_flight()), (510, 0));
+    assert!(leading(&world, slow) >= 100, "it was begun anew");
+    assert_eq!(World::new().backend.import(&payload).await, Ok(Verdict::Valid));
+
+    // Of another date: it is begun anew.
+    send(&world, slow, 500, 1).await;
+    world.backend.expect(in_seconds(&world, 2)).await.expect("begun");
+    taken(&world, 100).await;
+    send(&world, quick, 10, 2_000_000_000).await;
+    world.block().await;
+    assert_eq!((senders(&world).len(), leading(&world, quick)), (510, 10));
+
+    // Not any more, or on a state that is another now: everything is the pool's again.
+    send(&world, slow, 500, 1).await;
+    world.backend.expect(in_seconds(&world, 1)).await.expect("begun");
+    taken(&world, 100).await;
+    world.backend.expect_nothing().await;
+    assert_eq!(world.pool.in_flight(), 0);
+    world.backend.expect(in_seconds(&world, 1)).await.expect("begun");
+    taken(&world, 100).await;
+    let rich = evm::Edit::Balance { address: Address::repeat_byte(9), balance: U256::from(1) };
+    world.backend.edit(vec![rich]).await.expect("edited");
+    assert_eq!(world.pool.in_flight(), 0);
+
+    // A build that is open goes on undisturbed.
+    let build = world.open_build().await;
+    world.backend.expect(in_seconds(&world, 1)).await.expect("no fault");
+    let payload = world.seal_build(build).await;
+    world.adopt(&payload).await;
+    assert_eq!(senders(&world).len(), 500);
+    world.chain.verify().expect("sound");
 }
 
 #[tokio::test]

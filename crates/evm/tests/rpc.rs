@@ -218,6 +218,13 @@ async fn every_method_answers() {
     check("eth_call", json!([call, "latest", code]), json!(B256::with_last_byte(43))).await;
     check("eth_estimateGas", json!([{ "from": from, "to": Address::repeat_byte(7), "value": "0x1" }]), json!("0x5208"))
         .await;
+    let blocks = json!({ "blockStateCalls": [{ "calls": [call] }] });
+    let simulated = check("eth_simulateV1", json!([blocks, "latest"]), Value::Null).await;
+    assert_eq!(simulated[0]["calls"][0]["returnData"], json!(B256::with_last_byte(42)));
+    let filled =
+        check("eth_fillTransaction", json!([{ "from": from, "to": contract, "data": "0x01" }]), Value::Null).await;
+    assert_eq!((&filled["tx"]["nonce"], &filled["tx"]["type"]), (&json!("0x3"), &json!("0x2")));
+    assert!(filled["raw"].as_str().is_some_and(|raw| raw.starts_with("0x02")), "{filled}");
     let listed =
         check("eth_createAccessList", json!([{ "from": from, "to": contract, "data": "0x01" }]), Value::Null).await;
     assert_eq!(listed["accessList"][0]["storageKeys"], json!([B256::with_last_byte(1)]));
@@ -312,6 +319,121 @@ async fn what_cannot_be_answered_says_why() {
     public.fails("evm_mine", json!([]), -32601, "development chains").await;
     public.fails("anvil_setBalance", json!([from, "0x1"]), -32601, "development chains").await;
     assert_eq!(public.get("eth_accounts", json!([])).await, json!([]));
+}
+
+/// What is simulated under all rules has the state, the receipts and the gas of the block that is then made of the same.
+#[tokio::test]
+async fn a_simulated_block_is_the_block_that_would_be() {
+    let (world, _, contract) = lively().await;
+    let (from, fresh) = (world.key.address(), Address::repeat_byte(0xf0));
+    let head = world.get("eth_getBlockByNumber", json!(["latest", false])).await;
+    let number = |value: &Value| {
+        u64::from_str_radix(value.as_str().expect("text").trim_start_matches("0x"), 16).expect("a number")
+    };
+    let later = number(&head["timestamp"]) + 50;
+    let priced = |nonce: u64, to: Value, data: &str, value: &str| {
+        json!({
+            "from": from, "to": to, "data": data, "value": value, "nonce": format!("{nonce:#x}"), "gas": "0x186a0",
+            "maxFeePerGas": "0x77359400", "maxPriorityFeePerGas": "0x3b9aca00",
+        })
+    };
+    let calls = [
+        priced(3, json!(fresh), "0x", "0x9"),
+        priced(4, contract.clone(), "0x01", "0x0"),
+        // Runs out of its gas: invalid code of a contract to be.
+        json!({ "from": from, "data": "0xfe", "nonce": "0x5", "gas": "0x186a0", "maxFeePerGas": "0x77359400",
+            "maxPriorityFeePerGas": "0x3b9aca00" }),
+    ];
+    let payload = json!({
+        "blockStateCalls": [{ "blockOverrides": { "time": format!("{later:#x}") }, "calls": calls }],
+        "validation": true,
+        "returnFullTransactions": true,
+        "traceTransfers": true,
+    });
+    let simulated = world.get("eth_simulateV1", json!([payload, "latest"])).await[0].clone();
+    for call in &calls {
+        world.get("eth_sendTransaction", json!([call])).await;
+    }
+    world.get("evm_mine", json!([later])).await;
+    let made = world.get("eth_getBlockByNumber", json!(["latest", true])).await;
+    for field in
+        ["number", "timestamp", "parentHash", "stateRoot", "receiptsRoot", "gasUsed", "baseFeePerGas", "logsBloom"]
+    {
+        assert_eq!(simulated[field], made[field], "{field}");
+    }
+    assert_eq!(made["transactions"].as_array().map(Vec::len), Some(3));
+    for (index, call) in simulated["calls"].as_array().expect("calls").iter().enumerate() {
+        let hash = &made["transactions"][index]["hash"];
+        let receipt = world.get("eth_getTransactionReceipt", json!([hash])).await;
+        assert_eq!((&call["gasUsed"], &call["status"]), (&receipt["gasUsed"], &receipt["status"]), "{index}");
+        assert_eq!(simulated["transactions"][index]["from"], json!(from));
+    }
+    // A transfer of Ether is told as a log that no receipt has.
+    let transfer = &simulated["calls"][0]["logs"][0];
+    assert_eq!(transfer["address"], json!(Address::repeat_byte(0xee)));
+    assert_eq!(
+        (&transfer["topics"][2], &transfer["data"]),
+        (&json!(fresh.into_word()), &json!(B256::with_last_byte(9)))
+    );
+    assert_eq!(simulated["calls"][1]["logs"][0]["logIndex"], "0x1");
+    assert_eq!(simulated["calls"][2]["error"]["code"], -32015);
+}
+
+/// Blocks of a simulation stand on each other, with gaps filled; each overrides what it likes, and nothing of it stays.
+#[tokio::test]
+async fn simulated_blocks_follow_each_other() {
+    let (world, _, contract) = lively().await;
+    let (rich, poor) = (Address::repeat_byte(0xa1), Address::repeat_byte(0xa2));
+    let send = json!({ "from": rich, "to": poor, "value": "0x64" });
+    let hash_of_six = json!({ contract.as_str().expect("text"): { "code": "0x60064060005260206000f3" } });
+    let payload = json!({ "blockStateCalls": [
+        { "stateOverrides": { rich.to_string(): { "balance": "0xc8" } }, "calls": [send, send] },
+        { "blockOverrides": { "number": "0x7", "baseFeePerGas": "0x7" }, "stateOverrides": hash_of_six,
+          "calls": [{ "from": poor, "to": rich, "value": "0xc8" }, { "to": contract }] },
+    ] });
+    let simulated = world.get("eth_simulateV1", json!([payload, "latest"])).await;
+    let heights: Vec<_> = simulated.as_array().expect("blocks").iter().map(|block| block["number"].clone()).collect();
+    assert_eq!(heights, ["0x4", "0x5", "0x6", "0x7"].map(Value::from));
+    for (index, pair) in simulated.as_array().expect("blocks").windows(2).enumerate() {
+        assert_eq!(pair[1]["parentHash"], pair[0]["hash"], "{index}");
+    }
+    assert_eq!((&simulated[0]["baseFeePerGas"], &simulated[3]["baseFeePerGas"]), (&json!("0x0"), &json!("0x7")));
+    // What the second call of the first block sent is there in the last one, and so is the hash of the block between.
+    assert_eq!(simulated[3]["calls"][0]["status"], "0x1");
+    assert_eq!(simulated[3]["calls"][1]["returnData"], simulated[2]["hash"]);
+    assert_eq!(world.get("eth_getBalance", json!([poor, "latest"])).await, "0x0");
+    assert_eq!(world.get("eth_blockNumber", json!([])).await, "0x3");
+
+    let one = |block: Value| json!([{ "blockStateCalls": [block] }, "latest"]);
+    let simulate = "eth_simulateV1";
+    world.fails(simulate, one(json!({ "blockOverrides": { "number": "0x3" } })), -38020, "3 <= 3").await;
+    world.fails(simulate, one(json!({ "blockOverrides": { "number": "0x200" } })), -38026, "256 at most").await;
+    world.fails(simulate, one(json!({ "blockOverrides": { "time": "0x5" } })), -38021, "in order: 5 <=").await;
+    world.fails(simulate, one(json!({ "calls": [send] })), -38014, "insufficient funds").await;
+    let costly = json!({ "from": rich, "to": poor, "gas": "0xffffffffffff" });
+    world.fails(simulate, one(json!({ "calls": [costly] })), -38015, "block gas limit reached").await;
+    let cheap = json!({ "from": rich, "to": poor, "gas": "0x5207" });
+    world.fails(simulate, one(json!({ "calls": [cheap] })), -38013, "intrinsic gas too low").await;
+    let checked = |call: Value| json!([{ "validation": true, "blockStateCalls": [{ "calls": [call] }] }, "latest"]);
+    let key = world.key.address();
+    world.fails(simulate, checked(json!({ "from": key, "to": poor })), -38012, "less than block base fee").await;
+    let old = json!({ "from": key, "to": poor, "nonce": "0x1", "maxFeePerGas": "0x77359400" });
+    world.fails(simulate, checked(old), -38010, "nonce").await;
+    world.fails(simulate, json!([{ "blockStateCalls": [] }, "0x99"]), -32000, "header not found").await;
+}
+
+/// A precompiled contract can be elsewhere for a call, and something else in its place.
+#[tokio::test]
+async fn precompiled_contracts_can_be_moved_for_a_call() {
+    let world = World::new(true);
+    let (identity, elsewhere) = (Address::with_last_byte(4), Address::repeat_byte(0x44));
+    let moved =
+        json!({ identity.to_string(): { "movePrecompileToAddress": elsewhere, "code": "0x602a60005260206000f3" } });
+    let asked = |to: Address| json!([{ "to": to, "data": "0xabcd" }, "latest", moved]);
+    assert_eq!(world.get("eth_call", asked(elsewhere)).await, "0xabcd");
+    assert_eq!(world.get("eth_call", asked(identity)).await, json!(B256::with_last_byte(42)));
+    let none = json!({ elsewhere.to_string(): { "movePrecompileToAddress": identity } });
+    world.fails("eth_call", json!([{ "to": identity }, "latest", none]), -32602, "precompile").await;
 }
 
 /// What a subscriber hears.

@@ -65,7 +65,7 @@ use std::time::Duration;
 /// `Clone` should be cheap (an `Arc` around the body): a transaction that is handed out stays in the pool as well.
 pub trait Pooled: Clone {
     /// Names a transaction; two transactions with one hash are the same.
-    type Hash: Copy + Ord;
+    type Hash: Copy + Eq + std::hash::Hash;
     /// The account whose nonce the transaction uses up.
     type Sender: Copy + Ord;
 

@@ -4,7 +4,7 @@ use crate::account::{Account, Entry, Fee};
 use crate::median::Median;
 use crate::{Admission, Limits, Order, Outcome, Place, Pooled, Refusal, Underbid};
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::Duration;
 
 /// Transactions waiting for a block, and those that a builder holds at the moment.
@@ -17,7 +17,7 @@ pub struct Mempool<T: Pooled> {
     price_threshold: u128,
     sequence: u64,
     accounts: BTreeMap<T::Sender, Account<T>>,
-    places: BTreeMap<T::Hash, (T::Sender, u64)>,
+    places: HashMap<T::Hash, (T::Sender, u64)>,
     bytes: usize,
     gapped: Room,
     /// The heads that may be handed out, best first.
@@ -74,7 +74,7 @@ impl<T: Pooled> Mempool<T> {
             price_threshold: 0,
             sequence: 0,
             accounts: BTreeMap::new(),
-            places: BTreeMap::new(),
+            places: HashMap::new(),
             bytes: 0,
             gapped: Room::default(),
             ready: BTreeSet::new(),

@@ -86,5 +86,30 @@ assert.ok((await open.getFeeHistory({ blockCount: 3, rewardPercentiles: [50] }))
 const proof = await open.getProof({ address, storageKeys: [`0x${'0'.repeat(64)}`] });
 assert.ok(proof.accountProof.length > 0);
 
+// What would be is asked for without sending anything.
+const asked = await open.simulateCalls({
+  account: alice.address,
+  traceAssetChanges: true,
+  calls: [
+    { to: bob.address, value: parseEther('1') },
+    { to: address, abi, functionName: 'transfer', args: [bob.address, 5n] },
+    { to: address, abi, functionName: 'transfer', args: [bob.address, 10n ** 30n] },
+  ],
+});
+assert.deepEqual(asked.results.map(({ status }) => status), ['success', 'success', 'failure']);
+assert.match(asked.results[2].error.message, /Insufficient/);
+const changed = asked.assetChanges.find(({ token }) => token.address.toLowerCase() === address.toLowerCase());
+assert.equal(changed.value.diff, -5n);
+const balance = await open.getBalance({ address: bob.address });
+const [first, second] = await open.simulateBlocks({
+  blocks: [
+    { calls: [{ account: alice.address, to: bob.address, value: 7n }] },
+    { blockOverrides: { number: (await open.getBlockNumber()) + 2n }, calls: [{ account: bob.address, to: alice.address, value: 1n }] },
+  ],
+});
+assert.equal(second.parentHash, first.hash);
+assert.equal(second.calls[0].status, 'success');
+assert.equal(await open.getBalance({ address: bob.address }), balance, 'nothing was sent');
+
 // The WebSocket would keep the script alive.
 process.exit(0);

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use alloy_evm::InvalidTxError;
 use alloy_evm::overrides::StateOverrideError;
+use alloy_evm::precompiles::MovePrecompileError;
 use alloy_evm::rpc::{CallFeesError, EthTxEnvError};
 use alloy_primitives::{Address, Bytes, U256};
 use alloy_sol_types::{Panic, Revert, SolError};
@@ -21,6 +22,18 @@ const SERVER_ERROR: i64 = -32_000;
 /// JSON-RPC code of a request that makes no sense.
 const INVALID_PARAMS: i64 = -32_602;
 
+/// Codes of `eth_simulateV1` for what no block could hold, as geth's (`internal/ethapi/errors.go`).
+const NONCE_TOO_LOW: i64 = -38_010;
+const NONCE_TOO_HIGH: i64 = -38_011;
+const BASE_FEE_TOO_LOW: i64 = -38_012;
+const INTRINSIC_GAS: i64 = -38_013;
+const INSUFFICIENT_FUNDS: i64 = -38_014;
+pub(super) const BLOCK_GAS_LIMIT_REACHED: i64 = -38_015;
+pub(super) const BLOCK_NUMBER_INVALID: i64 = -38_020;
+pub(super) const BLOCK_TIMESTAMP_INVALID: i64 = -38_021;
+const MAX_INIT_CODE_SIZE: i64 = -38_025;
+pub(super) const CLIENT_LIMIT_EXCEEDED: i64 = -38_026;
+
 /// Why there is no result.
 #[derive(Clone, Debug, Error)]
 pub enum ExecutionError {
@@ -30,9 +43,17 @@ pub enum ExecutionError {
     /// Execution ended badly: all its gas is gone.
     #[error("{0}")]
     Halted(&'static str),
-    /// No block could hold such a transaction, as the state stands.
+    /// It cannot be done, whatever the state.
     #[error("{0}")]
     Invalid(String),
+    /// No block could hold such a transaction, or such a block, as the state stands.
+    #[error("{text}")]
+    Refused {
+        /// The code under which `eth_simulateV1` reports it, which has more of them than other methods.
+        code: i64,
+        /// Why.
+        text: String,
+    },
     /// The request or its overrides contradict themselves.
     #[error("{0}")]
     Request(String),
@@ -77,6 +98,11 @@ impl ExecutionError {
             Self::Reverted(output) => Some(output),
             _ => None,
         }
+    }
+
+    /// The transaction costs more gas than it has before anything of it is executed.
+    pub(super) fn is_short_of_intrinsic_gas(&self) -> bool {
+        matches!(self, Self::Refused { code: INTRINSIC_GAS, .. })
     }
 
     /// Ended by lack of gas: more of it might help.
@@ -154,7 +180,18 @@ pub(super) fn machine<E: InvalidTxError>(error: EVMError<ChainError, E>, sender:
 
 /// geth's words for a transaction that cannot be executed (`core/error.go`).
 fn invalid(fault: &InvalidTransaction, sender: Address) -> ExecutionError {
-    ExecutionError::Invalid(match fault {
+    let code = match fault {
+        InvalidTransaction::NonceTooLow { .. } => NONCE_TOO_LOW,
+        InvalidTransaction::NonceTooHigh { .. } => NONCE_TOO_HIGH,
+        InvalidTransaction::GasPriceLessThanBasefee => BASE_FEE_TOO_LOW,
+        InvalidTransaction::CallGasCostMoreThanGasLimit { .. }
+        | InvalidTransaction::GasFloorMoreThanGasLimit { .. } => INTRINSIC_GAS,
+        InvalidTransaction::LackOfFundForMaxFee { .. } => INSUFFICIENT_FUNDS,
+        InvalidTransaction::CallerGasLimitMoreThanBlock => BLOCK_GAS_LIMIT_REACHED,
+        InvalidTransaction::CreateInitCodeSizeLimit => MAX_INIT_CODE_SIZE,
+        _ => SERVER_ERROR,
+    };
+    let text = match fault {
         InvalidTransaction::CallGasCostMoreThanGasLimit { initial_gas, gas_limit } => {
             format!("intrinsic gas too low: have {gas_limit}, want {initial_gas}")
         }
@@ -170,15 +207,17 @@ fn invalid(fault: &InvalidTransaction, sender: Address) -> ExecutionError {
         InvalidTransaction::CreateInitCodeSizeLimit => "max initcode size exceeded".into(),
         InvalidTransaction::EmptyAuthorizationList => "EIP-7702 transaction with empty auth list".into(),
         other => other.to_string(),
-    })
+    };
+    ExecutionError::Refused { code, text }
 }
 
 impl From<EthTxEnvError> for ExecutionError {
     fn from(error: EthTxEnvError) -> Self {
         match error {
-            EthTxEnvError::CallFees(fees @ (CallFeesError::FeeCapTooLow | CallFeesError::TipAboveFeeCap)) => {
-                Self::Invalid(fees.to_string())
+            EthTxEnvError::CallFees(fees @ CallFeesError::FeeCapTooLow) => {
+                Self::Refused { code: BASE_FEE_TOO_LOW, text: fees.to_string() }
             }
+            EthTxEnvError::CallFees(fees @ CallFeesError::TipAboveFeeCap) => Self::Invalid(fees.to_string()),
             other => Self::Request(other.to_string()),
         }
     }
@@ -190,6 +229,12 @@ impl From<StateOverrideError<ChainError>> for ExecutionError {
             StateOverrideError::Database(error) => error.into(),
             other => Self::Request(other.to_string()),
         }
+    }
+}
+
+impl From<MovePrecompileError> for ExecutionError {
+    fn from(error: MovePrecompileError) -> Self {
+        Self::Request(error.to_string())
     }
 }
 

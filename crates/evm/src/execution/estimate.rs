@@ -40,7 +40,7 @@ pub(super) fn estimate(
     }
     let result = match scene.execute(with_gas(&transaction, high)) {
         Ok(outcome) => outcome.result,
-        Err(ExecutionError::Invalid(text)) if is_short_of_gas(&text) => return Err(ExecutionError::Allowance(high)),
+        Err(error) if error.is_short_of_intrinsic_gas() => return Err(ExecutionError::Allowance(high)),
         Err(error) => return Err(error),
     };
     let (used, peak) = gas(&result);
@@ -81,7 +81,7 @@ fn narrow(
 fn succeeds(scene: &mut Scene, transaction: &TxEnv, gas: u64) -> Result<Option<()>, ExecutionError> {
     match scene.execute(with_gas(transaction, gas)) {
         Ok(outcome) => Ok(outcome.result.is_success().then_some(())),
-        Err(ExecutionError::Invalid(text)) if is_short_of_gas(&text) => Ok(None),
+        Err(error) if error.is_short_of_intrinsic_gas() => Ok(None),
         Err(error) => Err(error),
     }
 }
@@ -115,8 +115,4 @@ fn with_gas(transaction: &TxEnv, gas_limit: u64) -> TxEnv {
 fn gas(result: &ExecutionResult<OpHaltReason>) -> (u64, u64) {
     let gas = result.gas();
     (gas.tx_gas_used(), gas.total_gas_spent().max(gas.floor_gas()))
-}
-
-fn is_short_of_gas(text: &str) -> bool {
-    text.starts_with("intrinsic gas too low") || text.starts_with("insufficient gas for floor data gas cost")
 }

@@ -5,6 +5,7 @@
 mod error;
 mod estimate;
 mod scene;
+mod simulate;
 mod trace;
 mod watch;
 
@@ -14,6 +15,7 @@ use std::time::{Duration, Instant};
 use alloy_eips::eip2930::AccessList;
 use alloy_primitives::Bytes;
 use alloy_rpc_types_eth::TransactionRequest;
+use alloy_rpc_types_eth::simulate::SimulatePayload;
 use alloy_rpc_types_eth::state::EvmOverrides;
 use alloy_rpc_types_trace::common::TraceResult;
 use alloy_rpc_types_trace::geth::{GethDebugTracingOptions, GethTrace};
@@ -21,6 +23,7 @@ use revm_inspectors::access_list::AccessListInspector;
 use tokio::sync::Semaphore;
 
 pub use error::ExecutionError;
+pub use simulate::{Called, Simulated};
 
 use self::scene::{Scene, output};
 use self::watch::Recorded;
@@ -142,6 +145,14 @@ impl Executor {
             Err(ExecutionError::Invalid("the access list does not settle: the code depends on it".into()))
         })
         .await
+    }
+
+    /// What blocks of calls on top of a block would be (`eth_simulateV1`).
+    ///
+    /// # Errors
+    /// See [`ExecutionError`]; a call that fails by itself is no error.
+    pub async fn simulate(&self, at: At, payload: SimulatePayload) -> Result<Vec<Simulated>, ExecutionError> {
+        self.run(move |chain, limits, deadline| simulate::simulate(chain, at, payload, limits, deadline)).await
     }
 
     /// Traces a call (`debug_traceCall`).

@@ -2,14 +2,16 @@
 
 use std::time::Instant;
 
+use alloy_consensus::Header;
+use alloy_evm::block::SystemCaller;
 use alloy_evm::eth::EthEvmContext;
 use alloy_evm::overrides::{apply_block_overrides, apply_state_overrides};
 use alloy_evm::rpc::TryIntoTxEnv;
 use alloy_evm::{EthEvmFactory, Evm, EvmEnv, EvmFactory};
 use alloy_op_evm::{OpEvmContext, OpEvmFactory, OpTx};
-use alloy_primitives::Bytes;
+use alloy_primitives::{Address, Bytes};
 use alloy_rpc_types_eth::TransactionRequest;
-use alloy_rpc_types_eth::state::EvmOverrides;
+use alloy_rpc_types_eth::state::{AccountOverride, EvmOverrides};
 use op_revm::{OpHaltReason, OpSpecId, OpTransaction};
 use revm::Inspector;
 use revm::context::TxEnv;
@@ -20,7 +22,8 @@ use super::Limits;
 use super::error::{self, ExecutionError};
 use super::watch::{Excess, Recorded, Watch};
 use crate::block::SealedHeader;
-use crate::{At, Chain, StateView, execute};
+use crate::execute::{self, BlockAttributes};
+use crate::{At, Chain, ChainError, StateView};
 
 /// The state of a block and what was executed on it since, in memory.
 pub(super) type Sketch = CacheDB<StateView>;
@@ -43,6 +46,8 @@ pub(super) struct Scene {
     pub(super) environment: EvmEnv,
     /// The rules of the OP Stack that hold, on a chain of it.
     rollup: Option<OpSpecId>,
+    /// Precompiled contracts that are elsewhere: from where, and to where.
+    moved: Vec<(Address, Address)>,
     limits: Limits,
     deadline: Instant,
 }
@@ -73,7 +78,29 @@ impl Scene {
         deadline: Instant,
     ) -> Self {
         let (environment, rollup) = (chain.environment(header), chain.spec().rollup_fork(header.timestamp));
-        Self { database: CacheDB::new(state), environment, rollup, limits, deadline }
+        Self { database: CacheDB::new(state), environment, rollup, moved: Vec::new(), limits, deadline }
+    }
+
+    /// A scene for transactions in a block on `parent` that is not there yet.
+    pub(super) fn next(
+        chain: &Chain,
+        parent: &SealedHeader,
+        attributes: &BlockAttributes,
+        database: Sketch,
+        limits: Limits,
+        deadline: Instant,
+    ) -> Self {
+        let environment = execute::environment(chain.spec(), parent, attributes);
+        let rollup = chain.spec().rollup_fork(attributes.timestamp);
+        Self { database, environment, rollup, moved: Vec::new(), limits, deadline }
+    }
+
+    /// Makes the calls with which the block of `header` begins.
+    pub(super) fn begin_block(&mut self, chain: &Chain, header: &Header) -> Result<(), ExecutionError> {
+        // They are the same on either kind of chain.
+        let mut evm = EthEvmFactory::default().create_evm(&mut self.database, self.environment.clone());
+        let made = SystemCaller::new(chain.spec()).apply_pre_execution_changes(header, &mut evm);
+        Ok(made.map_err(|error| ChainError::Execution(error.to_string()))?)
     }
 
     /// Drops the rules that a request need not keep: it carries no signature and uses no nonce up, may come from a contract, and may have
@@ -88,12 +115,16 @@ impl Scene {
 
     pub(super) fn override_with(&mut self, overrides: EvmOverrides) -> Result<(), ExecutionError> {
         if let Some(block) = overrides.block {
+            let blobs = self.environment.block_env.blob_excess_gas_and_price.as_mut();
+            if let Some((price, fee)) = blobs.zip(block.blob_base_fee) {
+                price.blob_gasprice = fee.saturating_to();
+            }
             apply_block_overrides(*block, &mut self.database, &mut self.environment.block_env);
         }
-        match overrides.state {
-            Some(state) => Ok(apply_state_overrides(state, &mut self.database)?),
-            None => Ok(()),
-        }
+        let Some(state) = overrides.state else { return Ok(()) };
+        let moved = |(from, account): (&Address, &AccountOverride)| Some((*from, account.move_precompile_to?));
+        self.moved.extend(state.iter().filter_map(moved));
+        Ok(apply_state_overrides(state, &mut self.database)?)
     }
 
     /// The transaction that a request means. Without a price it is free, and then the block's base fee is zero as well, as in geth.
@@ -110,7 +141,7 @@ impl Scene {
         Ok(transaction)
     }
 
-    fn nonce(&mut self, account: alloy_primitives::Address) -> Result<u64, ExecutionError> {
+    pub(super) fn nonce(&mut self, account: Address) -> Result<u64, ExecutionError> {
         Ok(revm::Database::basic(&mut self.database, account)?.map_or(0, |account| account.nonce))
     }
 
@@ -129,12 +160,14 @@ impl Scene {
                 let environment = execute::on_rollup(environment, fork);
                 let factory = OpEvmFactory::<OpTx>::default();
                 let mut evm = factory.create_evm_with_inspector(&mut self.database, environment, inspectors);
+                evm.precompiles_mut().move_precompiles(self.moved.iter().copied())?;
                 let outcome = evm.transact_raw(transaction).map_err(|fault| error::machine(fault, sender));
                 (outcome, evm.into_inner().0.inspector)
             }
             None => {
                 let factory = EthEvmFactory::default();
                 let mut evm = factory.create_evm_with_inspector(&mut self.database, environment, inspectors);
+                evm.precompiles_mut().move_precompiles(self.moved.iter().copied())?;
                 let outcome = evm.transact_raw(transaction.0.base).map_err(|fault| error::machine(fault, sender));
                 let outcome = outcome.map(|ResultAndState { result, state }| ResultAndState {
                     result: result.map_haltreason(OpHaltReason::Base),

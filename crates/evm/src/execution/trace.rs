@@ -2,8 +2,7 @@
 
 use std::time::Instant;
 
-use alloy_evm::block::SystemCaller;
-use alloy_evm::{EthEvmFactory, EvmFactory, FromRecoveredTx};
+use alloy_evm::FromRecoveredTx;
 use alloy_op_evm::OpTx;
 use alloy_primitives::B256;
 use alloy_rpc_types_trace::common::TraceResult;
@@ -17,7 +16,7 @@ use super::error::ExecutionError;
 use super::scene::Scene;
 use super::watch::Recorded;
 use crate::block::{Block, ExecutedTransaction};
-use crate::{At, Chain, ChainError};
+use crate::{At, Chain};
 
 /// Traces of transactions, in the order in which they were executed, each with its hash.
 pub(super) type BlockTrace = Vec<TraceResult<GethTrace, String>>;
@@ -38,12 +37,7 @@ pub(super) fn scene_within(
         .ok_or_else(|| ExecutionError::Invalid("genesis is not traceable".into()))?;
     let state = chain.state(parent)?.ok_or(ExecutionError::BlockUnknown)?;
     let mut scene = Scene::replay(chain, header, state, limits, deadline);
-    // The system calls are the same on either kind of chain.
-    let mut evm = EthEvmFactory::default().create_evm(&mut scene.database, scene.environment.clone());
-    SystemCaller::new(chain.spec())
-        .apply_pre_execution_changes(header.inner(), &mut evm)
-        .map_err(|error| ChainError::Execution(error.to_string()))?;
-    drop(evm);
+    scene.begin_block(chain, header.inner())?;
     for executed in &block.transactions[..index.min(block.transactions.len())] {
         let (outcome, _) = scene.run(environment_of(executed), Recorded::default(), NoOpInspector {})?;
         scene.database.commit(outcome.state);

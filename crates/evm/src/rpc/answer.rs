@@ -4,6 +4,7 @@ use alloy_consensus::transaction::Recovered;
 use alloy_consensus::{Sealed, Transaction as _};
 use alloy_eips::Encodable2718;
 use alloy_primitives::{B256, U256};
+use alloy_rpc_types_eth::simulate::{SimCallResult, SimulateError, SimulatedBlock};
 use alloy_rpc_types_eth::{BlockTransactions, Header, Log, TransactionInfo, TransactionReceipt};
 use op_alloy_consensus::OpReceiptEnvelope;
 use op_alloy_consensus::transaction::{OpDepositInfo, OpTransactionInfo};
@@ -11,6 +12,7 @@ use op_alloy_rpc_types::L1BlockInfo as L1Fields;
 use serde::Serialize;
 
 use crate::block::{Block, ExecutedTransaction, SealedHeader};
+use crate::execution::{Called, ExecutionError, Simulated};
 use crate::publication::Publication;
 use crate::{At, Chain, ChainError, Transaction};
 
@@ -125,20 +127,49 @@ pub(crate) fn receipt(block: &Block, index: usize, publication: Option<&Publicat
 
 /// The logs of the transaction at `index` of a block.
 pub(crate) fn logs(block: &Block, index: usize) -> impl Iterator<Item = Log> + '_ {
-    let executed = block.transactions.get(index);
-    let placed = move |executed: &ExecutedTransaction, at: usize, log: &alloy_primitives::Log| Log {
-        inner: log.clone(),
-        block_hash: Some(block.header.seal()),
-        block_number: Some(block.header.number),
-        block_timestamp: Some(block.header.timestamp),
-        transaction_hash: Some(hash(executed)),
-        transaction_index: Some(index as u64),
-        log_index: Some(executed.first_log + at as u64),
-        removed: false,
+    let logs = block.transactions.get(index).map_or(&[][..], |executed| executed.receipt.logs());
+    placed(block, index, logs)
+}
+
+/// Logs of the transaction at `index` of a block, with their places.
+fn placed<'a>(block: &'a Block, index: usize, logs: &'a [alloy_primitives::Log]) -> impl Iterator<Item = Log> + 'a {
+    let executed = block.transactions.get(index).into_iter();
+    executed.flat_map(move |executed| logs.iter().enumerate().map(move |(at, log)| (executed, at, log))).map(
+        move |(executed, at, log)| Log {
+            inner: log.clone(),
+            block_hash: Some(block.header.seal()),
+            block_number: Some(block.header.number),
+            block_timestamp: Some(block.header.timestamp),
+            transaction_hash: Some(hash(executed)),
+            transaction_index: Some(index as u64),
+            log_index: Some(executed.first_log + at as u64),
+            removed: false,
+        },
+    )
+}
+
+/// A block of a simulation with what its calls came to.
+pub(crate) fn simulated(simulated: &Simulated, full: bool) -> SimulatedBlock<BlockAnswer> {
+    let calls = simulated.calls.iter().zip(simulated.block.transactions.iter()).enumerate();
+    let call = |(index, (called, executed)): (usize, (&Called, &ExecutedTransaction))| SimCallResult {
+        return_data: called.output.clone(),
+        logs: placed(&simulated.block, index, &called.logs).collect(),
+        gas_used: executed.gas_used,
+        max_used_gas: Some(called.peak_gas),
+        status: called.error.is_none(),
+        error: called.error.as_ref().map(failure),
     };
-    executed.into_iter().flat_map(move |executed| {
-        executed.receipt.logs().iter().enumerate().map(move |(at, log)| placed(executed, at, log))
-    })
+    SimulatedBlock { inner: block(&simulated.block, full), calls: calls.map(call).collect() }
+}
+
+/// Why a call of a simulation failed.
+fn failure(error: &ExecutionError) -> SimulateError {
+    let reverted = error.data();
+    let code = match reverted {
+        Some(_) => SimulateError::EXECUTION_REVERTED_CODE,
+        None => SimulateError::VM_EXECUTION_ERROR_CODE,
+    };
+    SimulateError { code, message: error.to_string(), data: reverted.cloned() }
 }
 
 /// A transaction's hash.

@@ -49,8 +49,13 @@ pub struct ChainClock {
 impl ChainClock {
     /// The time in seconds since the epoch.
     pub fn now(&self) -> u64 {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.as_secs());
-        now.saturating_add_signed(self.offset.load(Ordering::Acquire))
+        self.shifted(SystemTime::now())
+    }
+
+    /// What the chain's clock shows at this moment of the machine's.
+    fn shifted(&self, moment: SystemTime) -> u64 {
+        let moment = moment.duration_since(UNIX_EPOCH).map_or(0, |moment| moment.as_secs());
+        moment.saturating_add_signed(self.offset.load(Ordering::Acquire))
     }
 
     /// The date for the next block: the one that was set for it, once, or now.
@@ -62,6 +67,11 @@ impl ChainClock {
             }
             None => self.now(),
         }
+    }
+
+    /// The date that a block made at this moment will have, if nobody moves the time before.
+    pub fn date_at(&self, moment: SystemTime) -> u64 {
+        self.next.lock().unwrap_or_else(|| self.shifted(moment))
     }
 
     /// Moves the time.
@@ -148,6 +158,8 @@ pub(super) async fn call(rpc: &EthRpc, method: &str, what: &str, params: Params<
         "setAutomine" | "getAutomine" | "setIntervalMining" | "getIntervalMining" => pace(development, what, params),
         "setBalance" | "setCode" | "setNonce" | "setStorageAt" => edit(development, what, params).await,
         "dropTransaction" => {
+            // What was executed ahead for the next block would be in it all the same.
+            development.backend.expect_nothing().await;
             let dropped = inner.pool.drop_transaction(params.required(0)?);
             answer(&dropped.map(|signed| signed.tx_hash()))
         }

@@ -6,6 +6,7 @@ use alloy_primitives::{B256, Bytes};
 use serde_json::Value;
 
 use crate::ChainError;
+use crate::execution::ExecutionError;
 use crate::pool::Refusal;
 
 /// An error answer: `code`, `message` and, where clients expect one, `data`.
@@ -80,6 +81,14 @@ impl RpcError {
     /// More was asked for than one request may have.
     pub(crate) fn limit_exceeded(why: impl Display) -> Self {
         Self::new(LIMIT_EXCEEDED, why)
+    }
+
+    /// A simulation was stopped: it has codes of its own.
+    pub(crate) fn simulation(error: ExecutionError) -> Self {
+        match error {
+            ExecutionError::Refused { code, text } => Self::new(code, text),
+            other => other.into(),
+        }
     }
 
     /// A call ended in a revert with these bytes.

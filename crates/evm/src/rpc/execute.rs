@@ -3,10 +3,12 @@
 use alloy_eips::eip2718::Encodable2718;
 use alloy_primitives::{B256, Bytes, U64};
 use alloy_rlp::Encodable;
+use alloy_rpc_types_eth::simulate::SimulatePayload;
 use alloy_rpc_types_eth::state::{EvmOverrides, StateOverride};
 use alloy_rpc_types_eth::{AccessListResult, BlockOverrides, TransactionRequest};
 use alloy_rpc_types_trace::geth::{GethDebugTracingCallOptions, GethDebugTracingOptions};
 
+use super::answer::simulated as simulated_block;
 use super::params::Params;
 use super::{Answer, Inner, RpcError, answer};
 use crate::At;
@@ -39,6 +41,13 @@ pub(super) async fn eth(inner: &Inner, method: &str, params: Params<'_>) -> Answ
             answer(&AccessListResult { access_list: touched.list, gas_used, error: touched.error })
         }
     }
+}
+
+pub(super) async fn simulate(inner: &Inner, params: Params<'_>) -> Answer {
+    let payload: SimulatePayload = params.required(0)?;
+    let (at, full) = (inner.at(params.block(1)?)?, payload.return_full_transactions);
+    let simulated = inner.executor.simulate(at, payload).await.map_err(RpcError::simulation)?;
+    answer(&simulated.iter().map(|block| simulated_block(block, full)).collect::<Vec<_>>())
 }
 
 pub(super) async fn debug(inner: &Inner, method: &str, params: Params<'_>) -> Answer {

@@ -188,9 +188,11 @@ impl EthRpc {
             Some(("evm" | "anvil" | "hardhat", what)) => development::call(self, name, what, params).await,
             Some(("debug", _)) => execute::debug(inner, name, params).await,
             Some((_, "call" | "estimateGas" | "createAccessList")) => execute::eth(inner, name, params).await,
-            Some((_, "sendTransaction" | "sendRawTransaction" | "sendRawTransactionSync" | "accounts")) => {
-                write::call(inner, name, params).await
-            }
+            Some((_, "simulateV1")) => execute::simulate(inner, params).await,
+            Some((
+                _,
+                "fillTransaction" | "sendTransaction" | "sendRawTransaction" | "sendRawTransactionSync" | "accounts",
+            )) => write::call(inner, name, params).await,
             Some((_, "gasPrice" | "maxPriorityFeePerGas" | "blobBaseFee" | "feeHistory")) => {
                 let params = params.into_owned();
                 self.beside(move |inner| fees::call(inner, name, params)).await
@@ -274,6 +276,8 @@ const METHODS: &[(&str, &[&str])] = &[
     ("eth_call", &["transaction", "block", "stateOverride", "blockOverrides"]),
     ("eth_estimateGas", &["transaction", "block", "stateOverride", "blockOverrides"]),
     ("eth_createAccessList", &["transaction", "block", "stateOverride"]),
+    ("eth_simulateV1", &["payload", "block"]),
+    ("eth_fillTransaction", &["transaction"]),
     ("eth_sendRawTransaction", &["transaction"]),
     ("eth_sendRawTransactionSync", &["transaction", "timeout"]),
     ("eth_sendTransaction", &["transaction"]),

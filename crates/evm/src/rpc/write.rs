@@ -2,16 +2,19 @@
 
 use std::time::Duration;
 
-use alloy_consensus::{SignableTransaction, TxEnvelope};
+use alloy_consensus::transaction::Recovered;
+use alloy_consensus::{SignableTransaction, TxEnvelope, TypedTransaction};
 use alloy_eips::BlockNumberOrTag;
 use alloy_eips::eip2718::Encodable2718;
 use alloy_network::TransactionBuilder;
-use alloy_primitives::{Address, B256, Bytes};
+use alloy_primitives::{Address, B256, Bytes, Signature, U256};
 use alloy_rpc_types_eth::TransactionRequest;
 use alloy_rpc_types_eth::state::EvmOverrides;
 use alloy_signer::SignerSync;
 use alloy_signer_local::PrivateKeySigner;
+use serde::Serialize;
 
+use super::answer::{TransactionAnswer, waiting};
 use super::params::Params;
 use super::{Answer, Inner, RpcError, answer, fees};
 use crate::pool::Refusal;
@@ -29,6 +32,7 @@ pub(super) async fn call(inner: &Inner, method: &str, params: Params<'_>) -> Ans
             let wait = params.optional_small(1)?.map_or(inner.limits.sync_wait, Duration::from_millis);
             send_and_wait(inner, raw, wait.min(SYNC_WAIT_MAX)).await
         }
+        "eth_fillTransaction" => fill(inner, params.required(0)?).await,
         _ => answer(&send(inner, params.required(0)?).await?),
     }
 }
@@ -66,6 +70,28 @@ fn late(inner: &Inner, hash: B256, waited: Duration) -> RpcError {
     }
 }
 
+/// A transaction that is complete but for its signature (`eth_fillTransaction`).
+async fn fill(inner: &Inner, mut request: TransactionRequest) -> Answer {
+    complete(inner, &mut request).await?;
+    if request.nonce.is_none() {
+        request.nonce = Some(inner.pool.next_nonce(request.from.unwrap_or_default())?);
+    }
+    let from = request.from.unwrap_or_default();
+    let typed = typed(request)?;
+    // No signature is a signature of zeros, as in geth: a wallet puts its own in the place.
+    let unsigned = TxEnvelope::from(typed.into_signed(Signature::new(U256::ZERO, U256::ZERO, false)));
+    let raw = Bytes::from(unsigned.encoded_2718());
+    let unsigned = Transaction::try_from_eth_envelope(unsigned).map_err(|_| Refusal::Type)?;
+    answer(&Filled { raw, tx: waiting(&Recovered::new_unchecked(unsigned, from)) })
+}
+
+/// What `eth_fillTransaction` answers.
+#[derive(Serialize)]
+struct Filled {
+    raw: Bytes,
+    tx: TransactionAnswer,
+}
+
 /// Signs for one of the chain's own accounts; what the request leaves open is filled in as a wallet would.
 async fn send(inner: &Inner, mut request: TransactionRequest) -> Result<B256, RpcError> {
     let from = request.from.ok_or_else(|| RpcError::invalid_params("transaction: from is missing"))?;
@@ -74,6 +100,28 @@ async fn send(inner: &Inner, mut request: TransactionRequest) -> Result<B256, Rp
     if signer.is_none() && !in_disguise {
         return Err(unknown_account(from));
     }
+    complete(inner, &mut request).await?;
+    let _turn = match request.nonce {
+        Some(_) => None,
+        None => {
+            let turn = inner.nonces[usize::from(from[19])].lock().await;
+            request.nonce = Some(inner.pool.next_nonce(from)?);
+            Some(turn)
+        }
+    };
+    let typed = typed(request)?;
+    let Some(signer) = signer else {
+        let disguised = TxEnvelope::from(typed.into_signed(disguise::signature(from)));
+        let disguised = Transaction::try_from_eth_envelope(disguised);
+        return Ok(inner.pool.submit_disguised(disguised.map_err(|_| Refusal::Type)?).await?);
+    };
+    let signature = signer.sign_hash_sync(&typed.signature_hash()).map_err(RpcError::internal)?;
+    let signed: TxEnvelope = typed.into_signed(signature).into();
+    Ok(inner.pool.submit(signed.encoded_2718().into()).await?)
+}
+
+/// Fills in what the request leaves open, but for the nonce.
+async fn complete(inner: &Inner, request: &mut TransactionRequest) -> Result<(), RpcError> {
     request.chain_id.get_or_insert(inner.chain.spec().chain_id());
     if request.gas.is_none() {
         let at = inner.at_tag(BlockNumberOrTag::Latest)?;
@@ -88,23 +136,12 @@ async fn send(inner: &Inner, mut request: TransactionRequest) -> Result<B256, Rp
     if request.to.is_none() {
         request.set_create();
     }
-    let _turn = match request.nonce {
-        Some(_) => None,
-        None => {
-            let turn = inner.nonces[usize::from(from[19])].lock().await;
-            request.nonce = Some(inner.pool.next_nonce(from)?);
-            Some(turn)
-        }
-    };
-    let typed = request.build_typed_tx().map_err(|_| RpcError::invalid_params("transaction: it is not complete"))?;
-    let Some(signer) = signer else {
-        let disguised = TxEnvelope::from(typed.into_signed(disguise::signature(from)));
-        let disguised = Transaction::try_from_eth_envelope(disguised);
-        return Ok(inner.pool.submit_disguised(disguised.map_err(|_| Refusal::Type)?).await?);
-    };
-    let signature = signer.sign_hash_sync(&typed.signature_hash()).map_err(RpcError::internal)?;
-    let signed: TxEnvelope = typed.into_signed(signature).into();
-    Ok(inner.pool.submit(signed.encoded_2718().into()).await?)
+    Ok(())
+}
+
+/// The transaction of a complete request.
+fn typed(request: TransactionRequest) -> Result<TypedTransaction, RpcError> {
+    request.build_typed_tx().map_err(|_| RpcError::invalid_params("transaction: it is not complete"))
 }
 
 fn unknown_account(from: Address) -> RpcError {

@@ -195,8 +195,8 @@ async fn lead(
         Mining::EachTransaction | Mining::Asked => DAY,
     };
     let timetable = drive::each("block-time", expected)?;
-    let driver = drive::start(timetable, AgreementConfig::OnDemand, folder, Arc::new(backend), process).await?;
-    let (miner, clock) = (Miner::new(driver.clone(), settings.mining), Arc::new(ChainClock::default()));
+    let driver = drive::start(timetable, AgreementConfig::OnDemand, folder, Arc::new(backend.clone()), process).await?;
+    let (miner, clock) = (Miner::new(driver.clone(), backend, settings.mining), Arc::new(ChainClock::default()));
     let mining = Arc::clone(&miner).run(pool.clone(), Arc::clone(&clock), process.supervisor.stop());
     process.supervisor.spawn("mining", async move {
         mining.await;
@@ -354,6 +354,7 @@ pub(super) fn register(process: &mut Process, chain: &Chain, pool: &Pool) {
             pool_transactions: transactions as u64,
             pool_bytes: bytes as u64,
             pool_disk_bytes: None,
+            pool_in_flight: Some(pool.in_flight() as u64),
         }
     })));
 }

@@ -16,6 +16,8 @@ pub(super) struct Figures {
     pub(super) pool_transactions: u64,
     pub(super) pool_bytes: u64,
     pub(super) pool_disk_bytes: Option<u64>,
+    /// Those of them that a block in the making holds.
+    pub(super) pool_in_flight: Option<u64>,
 }
 
 /// Reads the figures of one chain.
@@ -35,7 +37,7 @@ impl fmt::Debug for Gauges {
 
 impl Collector for Gauges {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
-        let Figures { head, head_time, pool_transactions, pool_bytes, pool_disk_bytes } = (self.0)();
+        let Figures { head, head_time, pool_transactions, pool_bytes, pool_disk_bytes, pool_in_flight } = (self.0)();
         let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.as_secs());
         let mut figures = vec![
             ("chain_head", "Number of the newest block", head),
@@ -43,6 +45,8 @@ impl Collector for Gauges {
             ("pool_transactions", "Transactions in the pool", pool_transactions),
             ("pool_bytes", "Bytes of the transactions in the pool", pool_bytes),
         ];
+        let in_flight = "Transactions of the pool that a block in the making holds";
+        figures.extend(pool_in_flight.map(|count| ("pool_in_flight", in_flight, count)));
         figures.extend(pool_disk_bytes.map(|bytes| ("pool_disk_bytes", "Bytes of the pool's log", bytes)));
         for (name, help, value) in figures {
             let gauge = ConstGauge::new(i64::try_from(value).unwrap_or(i64::MAX));

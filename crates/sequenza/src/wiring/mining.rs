@@ -6,10 +6,11 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use async_trait::async_trait;
-use evm::Pool;
 use evm::rpc::{ChainClock, DevControl};
+use evm::{EvmBackend, Pool};
 use node::{DriverHandle, Pulse};
 use tokio::sync::{Mutex, watch};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use types::Timestamp;
 
@@ -19,6 +20,7 @@ use crate::config::Mining;
 pub(super) struct Miner {
     driver: DriverHandle,
     pulse: watch::Receiver<Pulse>,
+    backend: EvmBackend,
     mode: watch::Sender<Mining>,
     /// One demand at a time, so that each sees its own block.
     turn: Mutex<()>,
@@ -28,9 +30,9 @@ pub(super) struct Miner {
 struct Over;
 
 impl Miner {
-    pub(super) fn new(driver: DriverHandle, mode: Mining) -> Arc<Self> {
+    pub(super) fn new(driver: DriverHandle, backend: EvmBackend, mode: Mining) -> Arc<Self> {
         let pulse = driver.pulse();
-        Arc::new(Miner { driver, pulse, mode: watch::Sender::new(mode), turn: Mutex::new(()) })
+        Arc::new(Miner { driver, pulse, backend, mode: watch::Sender::new(mode), turn: Mutex::new(()) })
     }
 
     /// Demands a block of this date, in seconds since the epoch, and waits for it. A date that is not above the newest block's becomes the
@@ -45,11 +47,26 @@ impl Miner {
         pulse.wait_for(|pulse| pulse.served > before).await.map(drop).map_err(|_| Over)
     }
 
+    /// When the block is due for which so much time is left. It is begun now, so that little is left to do then.
+    async fn await_block(&self, left: Duration, clock: &ChainClock) -> Instant {
+        let due = Instant::now() + left;
+        let date = clock.date_at(SystemTime::now() + left);
+        // Whatever keeps it from being begun now is told when it is demanded.
+        if let Err(error) = self.backend.expect(Timestamp::from_secs(date)).await {
+            tracing::debug!(%error, "the next block was not begun ahead");
+        }
+        due
+    }
+
     /// Demands blocks as the mode says, until told to stop.
     pub(super) async fn run(self: Arc<Self>, pool: Pool, clock: Arc<ChainClock>, stop: CancellationToken) {
         let mut changes = self.mode.subscribe();
         loop {
             let mode = *changes.borrow_and_update();
+            let next = match mode {
+                Mining::Each(time) => Some(self.await_block(until_next(time), &clock).await),
+                Mining::EachTransaction | Mining::Asked => None,
+            };
             let due = async {
                 match mode {
                     Mining::EachTransaction => {
@@ -58,14 +75,19 @@ impl Miner {
                             pool.arrived().await;
                         }
                     }
-                    Mining::Each(time) => tokio::time::sleep(until_next(time)).await,
-                    Mining::Asked => std::future::pending().await,
+                    Mining::Each(_) | Mining::Asked => match next {
+                        Some(next) => tokio::time::sleep_until(next).await,
+                        None => std::future::pending().await,
+                    },
                 }
             };
             tokio::select! {
                 biased;
                 () = stop.cancelled() => return,
-                changed = changes.changed() => if changed.is_err() { return },
+                changed = changes.changed() => match changed {
+                    Ok(()) => self.backend.expect_nothing().await,
+                    Err(_) => return,
+                },
                 () = due => if self.demand(clock.take_date()).await.is_err() { return },
             }
         }

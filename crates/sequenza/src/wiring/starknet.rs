@@ -49,6 +49,7 @@ pub(crate) async fn run(settings: config::Starknet) -> Result<(), Failure> {
             pool_transactions: load.transactions as u64,
             pool_bytes: load.bytes as u64,
             pool_disk_bytes: Some(load.disk_bytes),
+            pool_in_flight: None,
         }
     })));
     let timetable = drive::each("seq-block-time", settings.block_time)?;
