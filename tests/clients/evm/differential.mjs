@@ -131,5 +131,32 @@ const told = async ({ open }) => ({
 const [a, b] = await Promise.all(both.map(told));
 assert.deepEqual(a, b);
 assert.equal(tokens[0].toLowerCase(), getContractAddress({ from: accounts[0].address, nonce: 0n }).toLowerCase());
+// What would be, without sending it: the same on both as well, but for the height: anvil's first block has that of the block below. It takes no
+// calls that create contracts either.
+const calls = [
+  { account: accounts[1].address, to: accounts[2].address, value: 5n },
+  { account: accounts[1].address, to: tokens[0], ...call('transfer', [accounts[3].address, 10n ** 30n]) },
+  { account: accounts[0].address, to: tokens[0], ...call('transfer', [accounts[3].address, 1n]) },
+];
+const poor = toHex(77_777, { size: 20 });
+const wished = {
+  blocks: [
+    { calls, stateOverrides: [{ address: poor, balance: 1_000n }] },
+    { calls: [{ account: poor, to: accounts[2].address, value: 999n }] },
+  ],
+  traceTransfers: true,
+};
+const simulated = async ({ open }) =>
+  (await open.simulateBlocks(wished)).map(({ gasUsed, calls }) => ({
+    gasUsed,
+    calls: calls.map(({ status, gasUsed, data, logs }) => ({
+      status,
+      gasUsed,
+      data,
+      logs: logs?.map(({ address, topics, data }) => ({ address, topics, data })),
+    })),
+  }));
+const [wouldBe, wouldBeThere] = await Promise.all(both.map(simulated));
+assert.deepEqual(wouldBe, wouldBeThere);
 console.log(`${COUNT} transactions, ${failures} of them failing, ${a.height} blocks, ${a.logs.length} logs: the same`);
 process.exit(0);
