@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use alloy_primitives::bytes::Bytes;
 use anyhow::{Context, anyhow, bail};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -15,7 +16,8 @@ const CALL_TIMEOUT: Duration = Duration::from_secs(30);
 #[derive(Debug, Clone)]
 pub(crate) struct Endpoint {
     client: reqwest::Client,
-    url: String,
+    /// Read once: to read it for each call would cost more than to write the call.
+    url: reqwest::Url,
     pub(crate) ws: Option<String>,
 }
 
@@ -52,7 +54,7 @@ impl Endpoint {
             }
         }
         let client = reqwest::Client::builder().timeout(CALL_TIMEOUT).no_proxy().build()?;
-        Ok(Self { client, url: url.to_owned(), ws: ws.map(str::to_owned) })
+        Ok(Self { client, url: reqwest::Url::parse(url)?, ws: ws.map(str::to_owned) })
     }
 
     /// Calls a method and reads its result.
@@ -62,8 +64,7 @@ impl Endpoint {
 
     /// Sends a request made by [`request`].
     pub(crate) async fn send<T: DeserializeOwned>(&self, body: String) -> anyhow::Result<T> {
-        let post = self.client.post(&self.url).header("content-type", "application/json").body(body);
-        let bytes = post.send().await?.bytes().await?;
+        let bytes = self.post(body).await?;
         let answer: Answer<T> = serde_json::from_slice(&bytes)
             .with_context(|| format!("unexpected answer {}", String::from_utf8_lossy(&bytes)))?;
         answer.read()
@@ -71,17 +72,20 @@ impl Endpoint {
 
     /// Sends a batch of requests made by [`request`]; their answers in order.
     pub(crate) async fn answers<T: DeserializeOwned>(&self, body: String) -> anyhow::Result<Vec<anyhow::Result<T>>> {
-        let post = self.client.post(&self.url).header("content-type", "application/json").body(body);
-        let bytes = post.send().await?.bytes().await?;
+        let bytes = self.post(body).await?;
         let answers: Vec<Answer<T>> = serde_json::from_slice(&bytes)
             .with_context(|| format!("unexpected answer {}", String::from_utf8_lossy(&bytes)))?;
         Ok(answers.into_iter().map(Answer::read).collect())
     }
 
+    async fn post(&self, body: String) -> anyhow::Result<Bytes> {
+        let post = self.client.post(self.url.clone()).header("content-type", "application/json").body(body);
+        Ok(post.send().await?.bytes().await?)
+    }
+
     /// Sends several calls at once; their results in order, null for none.
     pub(crate) async fn batch(&self, calls: Value) -> anyhow::Result<Vec<Value>> {
-        let post = self.client.post(&self.url).header("content-type", "application/json").body(calls.to_string());
-        let answers: Vec<Value> = serde_json::from_slice(&post.send().await?.bytes().await?)?;
+        let answers: Vec<Value> = serde_json::from_slice(&self.post(calls.to_string()).await?)?;
         Ok(answers.into_iter().map(|mut answer| answer["result"].take()).collect())
     }
 
@@ -95,8 +99,7 @@ impl Endpoint {
 
     /// The text of an HTTP path of the same server, such as `/metrics`.
     pub(crate) async fn text(&self, path: &str) -> anyhow::Result<String> {
-        let url = reqwest::Url::parse(&self.url)?.join(path)?;
-        Ok(self.client.get(url).send().await?.error_for_status()?.text().await?)
+        Ok(self.client.get(self.url.join(path)?).send().await?.error_for_status()?.text().await?)
     }
 }
 

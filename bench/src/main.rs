@@ -7,6 +7,7 @@
 //! cargo xtask bench evm                 ours: transfers and ERC-20, a block each second and one for each transaction
 //! cargo xtask bench evm --peer anvil    the same load on anvil as well, and the ratios
 //! cargo xtask bench evm --soak 200000   memory over so many transactions
+//! cargo xtask bench evm --ceiling       what any server could answer on this machine
 //! cargo xtask bench node                a rollup's sequencer: how punctual its blocks are, also while L1 hangs or brings much at once
 //! cargo xtask bench load --url …        load on a chain that already runs
 //! ```
@@ -51,6 +52,9 @@ enum What {
     Node(node::Options),
     /// Execute transfers with the execution library alone: no RPC, no admission, no roots, no disk
     Ceiling(ceiling::Options),
+    /// The server of `bench evm --ceiling`, until it is ended
+    #[command(name = evm::ceiling::SUBCOMMAND, hide = true)]
+    Answer,
     /// Put load on a Starknet chain that already runs on this machine
     Load(LoadOptions),
 }
@@ -84,6 +88,7 @@ fn main() -> anyhow::Result<()> {
         What::Starknet(options) => runtime.block_on(suite::run(options)),
         What::Evm(options) => runtime.block_on(evm::run(options)),
         What::Node(options) => runtime.block_on(node::run(options)),
+        What::Answer => tokio::runtime::Runtime::new()?.block_on(evm::ceiling::answer()),
         What::Load(options) => runtime.block_on(load_running(options)),
     }
 }

@@ -163,9 +163,15 @@ impl Times {
         Self(self.0.iter().zip(&earlier.0).map(less).collect())
     }
 
-    /// Seconds that this part of the blocks took at most: the sum of what each call took at most, which no block may have taken.
-    pub(crate) fn quantile(&self, part: f64) -> f64 {
-        self.0.iter().map(|buckets| quantile(buckets, part)).sum()
+    /// What this part of the blocks took at most, call by call, and the sum of that, which no block may have taken.
+    pub(crate) fn told(&self, part: f64) -> String {
+        let calls: Vec<f64> = self.quantiles(part).map(|seconds| seconds * 1_000.0).collect();
+        let each = CALLS.iter().zip(&calls).map(|(call, time)| format!("{call} {time:.0}"));
+        format!("{} ms; together {:.0} ms", each.collect::<Vec<_>>().join(", "), calls.iter().sum::<f64>())
+    }
+
+    fn quantiles(&self, part: f64) -> impl Iterator<Item = f64> {
+        self.0.iter().map(move |buckets| quantile(buckets, part))
     }
 }
 
@@ -206,8 +212,10 @@ mod tests {
         let first = line("0.1", 1) + &line("0.2", 1) + &line("+Inf", 1);
         let later = line("0.1", 51) + &line("0.2", 101) + &line("+Inf", 101);
         let times = Times(vec![buckets(&later, "seal")]).since(&Times(vec![buckets(&first, "seal")]));
-        assert!((times.quantile(0.5) - 0.1).abs() < 1e-9);
-        assert!((times.quantile(0.75) - 0.15).abs() < 1e-9);
+        let at = |part| times.quantiles(part).sum::<f64>();
+        assert!((at(0.5) - 0.1).abs() < 1e-9);
+        assert!((at(0.75) - 0.15).abs() < 1e-9);
+        assert!(times.told(0.5).ends_with("100 ms; together 100 ms"), "{}", times.told(0.5));
         assert!(buckets(&later, "import").is_empty());
     }
 }

@@ -1,6 +1,7 @@
 //! Sends signed transactions and times when they are answered and when they are in a block.
 
 use std::collections::HashMap;
+use std::ops::Range;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -19,7 +20,7 @@ use crate::{report, server};
 
 /// Most transactions signed for one run.
 pub(crate) const TRANSACTIONS_MAX: usize = 400_000;
-/// Blocks asked for before the last one is known to be there.
+/// Blocks asked for at once while they come quickly; one at a time otherwise, so that asking costs the chain little.
 const AHEAD: u64 = 16;
 /// Included transactions whose receipts are read to see whether they did what they were sent for.
 const SAMPLE: usize = 200;
@@ -35,8 +36,8 @@ pub(crate) struct Outcome {
     refused: usize,
     failed: usize,
     lost: usize,
-    /// Whether a closed loop ended early for want of signed transactions.
-    ran_dry: bool,
+    /// What to say of a closed loop that ended early.
+    ran_dry: &'static str,
     pub(crate) processors: f64,
     /// Microseconds.
     pub(crate) answered: Histogram<u64>,
@@ -45,8 +46,7 @@ pub(crate) struct Outcome {
 
 impl Outcome {
     pub(crate) fn rate(&self) -> String {
-        let dry = if self.ran_dry { " (ran out of signed transactions)" } else { "" };
-        format!("{:.0}/s{dry}", self.included_per_second)
+        format!("{:.0}/s{}", self.included_per_second, self.ran_dry)
     }
 
     pub(crate) fn counts(&self) -> String {
@@ -70,6 +70,8 @@ pub(crate) struct Run {
     pacer: Pacer,
     /// Transactions to a request.
     batch: usize,
+    /// What comes before the part that is measured.
+    warm_up: Duration,
     lives: Mutex<HashMap<B256, Life>>,
     last_block: AtomicU64,
     ended: AtomicBool,
@@ -83,8 +85,7 @@ pub(crate) async fn run(chain: &mut Chain, pace: Pace, shape: &Shape, pid: u32) 
     let run = Run::new(chain.endpoint().clone(), signed, pace, shape, Duration::from_secs(seconds));
     let senders = run.send_from(shape.connections);
     let watcher = tokio::spawn(Arc::clone(&run).watch(first_block));
-    let from = run.pacer.started + Duration::from_secs(shape.warm_up);
-    let processors = server::processors(pid, from, run.pacer.ends).await?;
+    let processors = server::processors(pid, run.measured().start, run.measured().end).await?;
     for sender in senders {
         sender.await?;
     }
@@ -112,6 +113,7 @@ impl Run {
             endpoint,
             signed,
             batch: usize::try_from(shape.batch).unwrap_or(1),
+            warm_up: Duration::from_secs(shape.warm_up),
             pacer: Pacer::start(pace, shape.waiting, lasts),
             lives: Mutex::default(),
             last_block: AtomicU64::new(0),
@@ -171,13 +173,15 @@ impl Run {
 
     /// Reads block after block until the run has ended.
     pub(crate) async fn watch(self: Arc<Self>, mut next: u64) -> anyhow::Result<()> {
+        let mut ahead = 1;
         while !self.ended.load(Ordering::Relaxed) {
-            let calls = (next..next + AHEAD).map(|number| {
+            let calls = (next..next + ahead).map(|number| {
                 json!({ "jsonrpc": "2.0", "id": number, "method": "eth_getBlockByNumber", "params": [format!("{number:#x}"), false] })
             });
             let blocks = self.endpoint.batch(Value::Array(calls.collect())).await?;
             let at = Instant::now();
             let found: Vec<Block> = blocks.into_iter().filter_map(|block| serde_json::from_value(block).ok()).collect();
+            ahead = if found.len() as u64 == ahead { AHEAD } else { 1 };
             if found.is_empty() {
                 tokio::time::sleep(POLL).await;
             }
@@ -231,9 +235,25 @@ impl Run {
         self.ended.store(true, Ordering::Relaxed);
     }
 
+    /// The part of the run that is measured.
+    pub(crate) fn measured(&self) -> Range<Instant> {
+        self.pacer.started + self.warm_up..self.pacer.ends
+    }
+
+    /// Transactions that were answered, and not refused, in each second that is measured.
+    pub(crate) fn answered_per_second(&self) -> f64 {
+        let measured = self.measured();
+        let taken = |life: &&Life| !life.refused && life.answered.is_some_and(|at| measured.contains(&at));
+        self.lives().values().filter(taken).count() as f64 / (measured.end - measured.start).as_secs_f64()
+    }
+
+    /// What to say of a closed loop that ended early.
+    pub(crate) fn ran_dry(&self) -> &'static str {
+        if self.pacer.ran_dry(self.signed.len()) { " (ran out of signed transactions)" } else { "" }
+    }
+
     fn outcome(&self, shape: &Shape, blocks: u64, failed: usize, processors: f64) -> Outcome {
-        let from = self.pacer.started + Duration::from_secs(shape.warm_up);
-        let measured = |at: Instant| (from..self.pacer.ends).contains(&at);
+        let measured = |at: Instant| self.measured().contains(&at);
         let (mut answered, mut included, mut count) = (report::histogram(), report::histogram(), 0_usize);
         let lives = self.lives();
         for life in lives.values().filter(|life| !life.refused) {
@@ -252,7 +272,7 @@ impl Run {
             refused: lives.values().filter(|life| life.refused).count(),
             failed,
             lost: lives.values().filter(|life| !life.refused && life.included.is_none()).count(),
-            ran_dry: self.pacer.ran_dry(self.signed.len()),
+            ran_dry: self.ran_dry(),
             processors,
             answered,
             included,
