@@ -15,7 +15,7 @@ use tokio::net::{TcpListener, TcpStream};
 
 use super::Shape;
 use super::account::{Account, Signed};
-use super::load::Run;
+use super::load::{Run, TRANSACTIONS_MAX};
 use crate::endpoint::Endpoint;
 use crate::pace::Pace;
 use crate::server;
@@ -41,7 +41,7 @@ pub(crate) async fn run(accounts: &[Account], shape: &Shape) -> anyhow::Result<(
         endpoint,
         signed,
         Pace::Closed,
-        &Shape { waiting: usize::MAX, ..shape.clone() },
+        &Shape { waiting: TRANSACTIONS_MAX, ..shape.clone() },
         Duration::from_secs(seconds),
     );
     let senders = run.send_from(shape.connections);

@@ -46,6 +46,7 @@ pub mod execution;
 pub mod genesis;
 mod ground;
 mod growing_root;
+mod kept_receipt;
 mod ledger;
 pub mod pool;
 mod publication;

@@ -12,7 +12,7 @@
 //! blocks         number                      log position ‖ header
 //! block_hashes   block hash                  number
 //! transactions   transaction hash            number ‖ index
-//! receipts       number                      receipts in order
+//! outcomes       number                      receipts in order, without what follows from the rest (`kept_receipt`)
 //! touched        number                      accounts and slots that the block wrote: what goes when the block goes
 //! roots          number                      state root of a block whose state was edited afterwards
 //! undo           number ‖ edit               what an edit replaced
@@ -38,6 +38,7 @@ use store::{Batch, Position, Slice, Standing, Table, Tables, TablesOptions};
 use crate::ChainError;
 use crate::block::{Account, ExecutedTransaction, Receipt, SealedHeader, StateChanges};
 use crate::ground::{Owner, TrieChanges};
+use crate::kept_receipt;
 
 const NAMES: [&str; 14] = [
     "accounts",
@@ -48,7 +49,7 @@ const NAMES: [&str; 14] = [
     "blocks",
     "block_hashes",
     "transactions",
-    "receipts",
+    "outcomes",
     "touched",
     "roots",
     "undo",
@@ -142,7 +143,7 @@ impl StateTables {
             blocks: table("blocks")?,
             block_hashes: table("block_hashes")?,
             transactions: table("transactions")?,
-            receipts: table("receipts")?,
+            receipts: table("outcomes")?,
             touched: table("touched")?,
             roots: table("roots")?,
             undo: table("undo")?,
@@ -155,9 +156,12 @@ impl StateTables {
         Ok(self.tables.standing()?)
     }
 
-    /// Whether block `number` is there with the root of its state: not so in tables that an earlier version laid out differently.
+    /// Whether block `number` is there with its receipts and the root of its state: not so in tables that an earlier version laid out differently.
     pub(crate) fn is_whole_at(&self, number: u64) -> Result<bool, ChainError> {
         let Some((header, _)) = self.block(number)? else { return Ok(false) };
+        if self.tables.snapshot().get(&self.receipts, number.to_be_bytes())?.is_none() {
+            return Ok(false);
+        }
         let root = self.state_root(&header)?;
         Ok(root == EMPTY_ROOT_HASH || self.node(None, root)?.is_some())
     }
@@ -222,7 +226,7 @@ impl StateTables {
         let Some(row) = self.tables.snapshot().get(&self.receipts, number.to_be_bytes())? else {
             return Ok(Vec::new());
         };
-        Vec::<Receipt>::decode(&mut &row[..]).map_err(|_| damaged("receipts"))
+        kept_receipt::decode(&row).map_err(|_| damaged("receipts"))
     }
 
     /// Slots that an account ever had, as of block `at`, with their values.
@@ -276,8 +280,7 @@ impl StateTables {
             batch.put(&self.transactions, transaction.transaction.trie_hash().as_slice(), place);
         }
         let mut row = Vec::new();
-        let receipts: Vec<&Receipt> = transactions.iter().map(|executed| &executed.receipt).collect();
-        alloy_rlp::encode_list::<&Receipt, Receipt>(&receipts, &mut row);
+        transactions.iter().for_each(|executed| kept_receipt::encode(&executed.receipt, &mut row));
         batch.put(&self.receipts, number, row);
         Ok(batch.commit(Standing { block: header.number, position })?)
     }

@@ -152,6 +152,10 @@ struct Simulation<'a> {
 
 impl Simulation<'_> {
     fn block(&mut self, parent: &SealedHeader, planned: Planned) -> Result<Simulated, ExecutionError> {
+        // Blocks without calls are work as well: the tries of all that was changed so far.
+        if Instant::now() >= self.deadline {
+            return Err(ExecutionError::Timeout(self.limits.time));
+        }
         let spec = self.chain.spec();
         let SimBlock { block_overrides, state_overrides, calls } = planned.wish;
         let attributes = self.attributes(parent, planned.timestamp, block_overrides.as_ref());
