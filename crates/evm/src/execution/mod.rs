@@ -1,4 +1,4 @@
-//! Executing without consequence: calls, estimates, access lists and traces, on the state at the end of any block that is kept.
+//! Executing without consequence: calls, simulations, estimates, access lists and traces, on the state at the end of any block that is kept.
 //!
 //! All of it runs beside the async threads, so many at once as [`Limits`] allows, each with a bound on gas, time and size.
 

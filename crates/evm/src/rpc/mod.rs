@@ -7,8 +7,8 @@
 //! |---|---|
 //! | `read` | everything that only looks at the chain |
 //! | `fees` | prices and their history |
-//! | `execute` | calls, estimates, access lists, traces |
-//! | `write` | what is sent |
+//! | `execute` | calls, simulations, estimates, access lists, traces |
+//! | `write` | what is sent, or made ready for that |
 //! | `logs` | `eth_getLogs` and the filters that are polled |
 //! | `subscriptions` | what goes on telling over a WebSocket |
 //! | `development` | `evm_*` and `anvil_*`, on development chains |
