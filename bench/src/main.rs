@@ -16,6 +16,7 @@
 //! any other chain in the same way. Every transaction is signed before the clock starts. Loopback only; every run ends by itself.
 
 mod account;
+mod answering;
 mod ceiling;
 mod endpoint;
 mod evm;

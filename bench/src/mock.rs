@@ -5,10 +5,10 @@ use std::sync::{Arc, Mutex};
 
 use serde_json::{Value, json};
 use starknet_types_core::felt::Felt;
-use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpListener;
 
 use crate::account::{Account, hex, invoke_hash};
+use crate::answering;
 use crate::endpoint::Endpoint;
 
 /// Questions about the head for each block.
@@ -32,36 +32,14 @@ pub(crate) async fn start(refuse_each: usize) -> anyhow::Result<Endpoint> {
     let chain = Arc::new(Mutex::new(Chain { blocks: vec![Vec::new()], refuse_each, ..Chain::default() }));
     tokio::spawn(async move {
         while let Ok((stream, _)) = listener.accept().await {
-            tokio::spawn(serve(stream, Arc::clone(&chain)));
+            let chain = Arc::clone(&chain);
+            tokio::spawn(answering::serve(stream, move |body| {
+                let request = serde_json::from_slice(body)?;
+                Ok(chain.lock().expect("no test panics with the chain in its hands").answer(&request).to_string())
+            }));
         }
     });
     Endpoint::new(&format!("http://127.0.0.1:{port}/"), None)
-}
-
-async fn serve(stream: TcpStream, chain: Arc<Mutex<Chain>>) -> anyhow::Result<()> {
-    let mut stream = BufReader::new(stream);
-    loop {
-        let mut length = 0;
-        loop {
-            let mut line = String::new();
-            if stream.read_line(&mut line).await? == 0 {
-                return Ok(());
-            }
-            if let Some(value) = line.to_ascii_lowercase().strip_prefix("content-length:") {
-                length = value.trim().parse()?;
-            }
-            if line.trim().is_empty() {
-                break;
-            }
-        }
-        let mut body = vec![0; length];
-        stream.read_exact(&mut body).await?;
-        let request: Value = serde_json::from_slice(&body)?;
-        let answer = chain.lock().expect("no test panics with the chain in its hands").answer(&request).to_string();
-        let head =
-            format!("HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n", answer.len());
-        stream.write_all((head + &answer).as_bytes()).await?;
-    }
 }
 
 impl Chain {

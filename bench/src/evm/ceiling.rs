@@ -10,15 +10,15 @@ use alloy_eips::eip2718::Decodable2718;
 use alloy_primitives::{B256, Bytes};
 use anyhow::Context;
 use serde::Deserialize;
-use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::net::TcpListener;
 
 use super::Shape;
 use super::account::{Account, Signed};
 use super::load::{Run, TRANSACTIONS_MAX};
 use crate::endpoint::Endpoint;
 use crate::pace::Pace;
-use crate::server;
+use crate::{answering, server};
 
 /// The subcommand under which this program is that server.
 pub(crate) const SUBCOMMAND: &str = "answer";
@@ -76,7 +76,7 @@ pub(crate) async fn answer() -> anyhow::Result<()> {
     loop {
         let (stream, _) = listener.accept().await?;
         stream.set_nodelay(true)?;
-        tokio::spawn(serve(stream));
+        tokio::spawn(answering::serve(stream, answer_to));
     }
 }
 
@@ -92,34 +92,12 @@ struct Request {
     params: (Bytes,),
 }
 
-async fn serve(stream: TcpStream) -> anyhow::Result<()> {
-    let mut stream = BufReader::new(stream);
-    let mut line = String::new();
-    loop {
-        let mut length = 0;
-        loop {
-            line.clear();
-            if stream.read_line(&mut line).await? == 0 {
-                return Ok(());
-            }
-            match line.trim_end().split_once(':') {
-                Some((name, value)) if name.eq_ignore_ascii_case("content-length") => length = value.trim().parse()?,
-                Some(_) => {}
-                None if line.trim().is_empty() => break,
-                None => {}
-            }
+fn answer_to(body: &[u8]) -> anyhow::Result<String> {
+    match serde_json::from_slice(body)? {
+        Message::One(request) => hash(&request),
+        Message::Many(requests) => {
+            Ok(format!("[{}]", requests.iter().map(hash).collect::<anyhow::Result<Vec<_>>>()?.join(",")))
         }
-        let mut body = vec![0; length];
-        stream.read_exact(&mut body).await?;
-        let answer = match serde_json::from_slice(&body)? {
-            Message::One(request) => hash(&request)?,
-            Message::Many(requests) => {
-                format!("[{}]", requests.iter().map(hash).collect::<anyhow::Result<Vec<_>>>()?.join(","))
-            }
-        };
-        let head =
-            format!("HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n", answer.len());
-        stream.write_all((head + &answer).as_bytes()).await?;
     }
 }
 

@@ -236,11 +236,10 @@ impl Inner {
             .expected
             .take()
             .filter(|(expected, _)| Attributes { slot: attributes.slot, ..*expected } == attributes);
-        let making = match expected {
+        let making = Some(match expected {
             Some((_, making)) => making,
             None => self.begin(attributes, parent)?,
-        };
-        let making = Some(making);
+        });
         builds.open = Some(Build { id, attributes, making, outcome: None, imported: false });
         Ok(())
     }

@@ -6,6 +6,7 @@
 
 use alloy_consensus::crypto::RecoveryError;
 use alloy_consensus::transaction::{Recovered, SignerRecoverable};
+use alloy_consensus::{SignableTransaction, TxEnvelope, TypedTransaction};
 use alloy_primitives::{Address, Signature, U256};
 
 use crate::ChainSpec;
@@ -14,6 +15,13 @@ use crate::block::Transaction;
 /// What stands in the place of a signature.
 pub(crate) fn signature(sender: Address) -> Signature {
     Signature::new(U256::from_be_bytes(sender.into_word().0), U256::ZERO, false)
+}
+
+/// A transaction with something in the place of a signature: a disguise, or with `None` zeros, as geth shows what nobody has signed. `None` for one
+/// with blobs, of which there are none here.
+pub(crate) fn in_place_of_signature(typed: TypedTransaction, signature: Option<Signature>) -> Option<Transaction> {
+    let signature = signature.unwrap_or_else(|| Signature::new(U256::ZERO, U256::ZERO, false));
+    Transaction::try_from_eth_envelope(TxEnvelope::from(typed.into_signed(signature))).ok()
 }
 
 /// Whether this stands in the place of a signature, and for whom.

@@ -16,7 +16,7 @@ use alloy_evm::rpc::TryIntoTxEnv;
 use alloy_evm::{EthEvmFactory, EvmFactory};
 use alloy_hardforks::EthereumHardforks;
 use alloy_network::TransactionBuilder;
-use alloy_primitives::{B256, Bytes, Log, Sealable, Signature, U256};
+use alloy_primitives::{B256, Bytes, Log, Sealable, U256};
 use alloy_rpc_types_eth::simulate::{MAX_SIMULATE_BLOCKS, SimBlock, SimulatePayload};
 use alloy_rpc_types_eth::state::EvmOverrides;
 use alloy_rpc_types_eth::{BlockOverrides, TransactionRequest};
@@ -34,7 +34,7 @@ use crate::block::{Account, Block, ExecutedTransaction, Receipt, SealedHeader, S
 use crate::execute::{self, BlockAttributes, Executed, Roots};
 use crate::ground::Ground;
 use crate::ledger::encode_block;
-use crate::{At, Chain, ChainError};
+use crate::{At, Chain, ChainError, disguise};
 
 /// Seconds from a block to the next one that is not told its time: the least that there can be.
 const STEP: u64 = 1;
@@ -297,10 +297,8 @@ impl Simulation<'_> {
 /// The transaction of a complete request, with zeros for a signature.
 fn unsigned(request: TransactionRequest) -> Result<Transaction, ExecutionError> {
     let typed = request.build_typed_tx().map_err(|_| ExecutionError::Request("the call is not complete".into()))?;
-    let signature = Signature::new(U256::ZERO, U256::ZERO, false);
-    let signed = alloy_consensus::TxEnvelope::from(alloy_consensus::SignableTransaction::into_signed(typed, signature));
-    Transaction::try_from_eth_envelope(signed)
-        .map_err(|_| ExecutionError::Request("a call with blobs: this chain has none, leave the blobs out".into()))
+    disguise::in_place_of_signature(typed, None)
+        .ok_or_else(|| ExecutionError::Request("a call with blobs: this chain has none, leave the blobs out".into()))
 }
 
 /// What the block asks of the consensus layer, on a chain of Ethereum's rules.

@@ -7,7 +7,7 @@ use alloy_consensus::{SignableTransaction, TxEnvelope, TypedTransaction};
 use alloy_eips::BlockNumberOrTag;
 use alloy_eips::eip2718::Encodable2718;
 use alloy_network::TransactionBuilder;
-use alloy_primitives::{Address, B256, Bytes, Signature, U256};
+use alloy_primitives::{Address, B256, Bytes};
 use alloy_rpc_types_eth::TransactionRequest;
 use alloy_rpc_types_eth::state::EvmOverrides;
 use alloy_signer::SignerSync;
@@ -17,8 +17,8 @@ use serde::Serialize;
 use super::answer::{TransactionAnswer, waiting};
 use super::params::Params;
 use super::{Answer, Inner, RpcError, answer, fees};
+use crate::disguise;
 use crate::pool::Refusal;
-use crate::{Transaction, disguise};
 
 /// Longest that `eth_sendRawTransactionSync` waits, whatever it is told.
 const SYNC_WAIT_MAX: Duration = Duration::from_secs(60);
@@ -77,11 +77,9 @@ async fn fill(inner: &Inner, mut request: TransactionRequest) -> Answer {
         request.nonce = Some(inner.pool.next_nonce(request.from.unwrap_or_default())?);
     }
     let from = request.from.unwrap_or_default();
-    let typed = typed(request)?;
-    // No signature is a signature of zeros, as in geth: a wallet puts its own in the place.
-    let unsigned = TxEnvelope::from(typed.into_signed(Signature::new(U256::ZERO, U256::ZERO, false)));
+    // A wallet puts its own signature in the place.
+    let unsigned = disguise::in_place_of_signature(typed(request)?, None).ok_or(Refusal::Type)?;
     let raw = Bytes::from(unsigned.encoded_2718());
-    let unsigned = Transaction::try_from_eth_envelope(unsigned).map_err(|_| Refusal::Type)?;
     answer(&Filled { raw, tx: waiting(&Recovered::new_unchecked(unsigned, from)) })
 }
 
@@ -111,9 +109,8 @@ async fn send(inner: &Inner, mut request: TransactionRequest) -> Result<B256, Rp
     };
     let typed = typed(request)?;
     let Some(signer) = signer else {
-        let disguised = TxEnvelope::from(typed.into_signed(disguise::signature(from)));
-        let disguised = Transaction::try_from_eth_envelope(disguised);
-        return Ok(inner.pool.submit_disguised(disguised.map_err(|_| Refusal::Type)?).await?);
+        let disguised = disguise::in_place_of_signature(typed, Some(disguise::signature(from)));
+        return Ok(inner.pool.submit_disguised(disguised.ok_or(Refusal::Type)?).await?);
     };
     let signature = signer.sign_hash_sync(&typed.signature_hash()).map_err(RpcError::internal)?;
     let signed: TxEnvelope = typed.into_signed(signature).into();
